@@ -1,0 +1,2 @@
+//! Typed settings of Task MCP.
+pub mod settings;

@@ -1,0 +1,1 @@
+//! Shared memory that all processes of an instance map.

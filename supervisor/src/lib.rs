@@ -1,0 +1,1 @@
+//! Processes, slots and signals of Task MCP.

@@ -1,0 +1,1 @@
+//! The OpenSpec domain and its stores.

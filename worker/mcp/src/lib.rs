@@ -1,0 +1,1 @@
+//! JSON-RPC and MCP in both eras, without IO.

@@ -1,0 +1,1 @@
+//! The only server that knows actix: public app and admin app.

@@ -1,0 +1,1 @@
+//! Tool trait, registry, executor and the built-in tools.
