@@ -1,0 +1,252 @@
+//! What a single value must be, apart from all others. Messages about secrets never repeat the secret.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::given::Given;
+use crate::keys::{Key, Rule};
+use crate::problem::{Flaw, quote};
+
+/// A check of one non-empty string.
+pub(crate) type Check = fn(&str) -> Result<(), Flaw>;
+
+/// Holds a value of the right type against the rule of its key.
+pub(crate) fn check(key: &Key, given: &Given) -> Result<(), Flaw> {
+    match (&key.rule, given) {
+        (Rule::Number { min, max, unit }, Given::Number(number)) if !(min..=max).contains(&number) => {
+            let side = if number < min { "small" } else { "large" };
+            Err(Flaw::new(format!("{number} is too {side}"), "set a value in that range, or drop it for the default")
+                .limit(format!("{min} to {max} {unit} are allowed")))
+        }
+        (Rule::Choice(words), Given::Text(text)) if !words.contains(&text.as_str()) => {
+            Err(Flaw::new(format!("{} is not a choice here", quote(text)), "use one of these words, in lower case")
+                .limit(format!("the choices are {}", words.join(", "))))
+        }
+        (Rule::Text { required: true, .. }, Given::Text(text)) if text.is_empty() => {
+            Err(Flaw::new("is empty", "set a value, or drop the key for the default"))
+        }
+        (Rule::Text { check, .. }, Given::Text(text)) if !text.is_empty() => check(text),
+        (Rule::List { max, .. }, Given::List(items)) if items.len() > *max => {
+            Err(Flaw::new(format!("has {} entries", items.len()), "remove some")
+                .limit(format!("at most {max} are allowed")))
+        }
+        (Rule::List { required: true, .. }, Given::List(items)) if items.is_empty() => {
+            Err(Flaw::new("is an empty list", "name at least one, or drop the key for the default"))
+        }
+        (Rule::List { check, .. }, Given::List(items)) => {
+            for (index, item) in items.iter().enumerate() {
+                let checked =
+                    if item.is_empty() { Err(Flaw::new("is empty", "remove the entry")) } else { check(item) };
+                checked.map_err(|flaw| Flaw { what: format!("entry {} {}", index + 1, flaw.what), ..flaw })?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Any string.
+pub(crate) fn anything(_: &str) -> Result<(), Flaw> {
+    Ok(())
+}
+
+/// IP address and port.
+pub(crate) fn address(text: &str) -> Result<(), Flaw> {
+    text.parse::<SocketAddr>().map(drop).map_err(|_| {
+        Flaw::new(
+            format!("{} is not an IP address and port", quote(text)),
+            "write it like 127.0.0.1:8443, 0.0.0.0:8443 or [::1]:8443; host names are not resolved",
+        )
+    })
+}
+
+/// A path that the system can take.
+pub(crate) fn path(text: &str) -> Result<(), Flaw> {
+    if text.starts_with("-----BEGIN") {
+        return Err(Flaw::new("holds PEM text", "store the text in a file and give its path"));
+    }
+    if text.contains('\0') {
+        return Err(Flaw::new("holds a zero byte", "remove it from the path"));
+    }
+    if text.len() > 4095 {
+        return Err(Flaw::new("is too long for a path", "use a shorter path").limit("at most 4095 bytes are allowed"));
+    }
+    Ok(())
+}
+
+/// A bearer token: what an `Authorization` header can carry in one word (RFC 6750, section 2.1, and a little more).
+pub(crate) fn token(text: &str) -> Result<(), Flaw> {
+    const REMEDY: &str = "make a new one, for example with `openssl rand -hex 32`";
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Flaw::new("holds white space or a character that is not visible ASCII", REMEDY));
+    }
+    if text.len() > 4096 {
+        return Err(Flaw::new("is too long", REMEDY).limit("at most 4096 bytes are allowed"));
+    }
+    Ok(())
+}
+
+/// A key that seals sessions.
+pub(crate) fn sealing_key(text: &str) -> Result<(), Flaw> {
+    if text.len() < 32 {
+        return Err(Flaw::new("is too short", "make a new one, for example with `openssl rand -hex 32`")
+            .limit("32 bytes or more are needed"));
+    }
+    Ok(())
+}
+
+/// `http(s)://authority`, nothing after it.
+pub(crate) fn public_url(text: &str) -> Result<(), Flaw> {
+    match split_url(text) {
+        Some(("http" | "https", rest)) if is_authority(rest) => Ok(()),
+        _ => Err(Flaw::new(
+            format!("{} is not an http or https URL without a path", shown_url(text)),
+            "write scheme and authority only, like https://mcp.example.com or https://mcp.example.com:8443",
+        )),
+    }
+}
+
+/// An http or https URL.
+pub(crate) fn web_url(text: &str) -> Result<(), Flaw> {
+    match split_url(text) {
+        Some(("http" | "https", rest)) if is_authority(rest.split(['/', '?', '#']).next().unwrap_or("")) => Ok(()),
+        _ => Err(Flaw::new(
+            format!("{} is not an http or https URL", shown_url(text)),
+            "write it like https://issuer.example.com/keys.json",
+        )),
+    }
+}
+
+/// An origin as browsers send it (RFC 6454, section 6.2): scheme, host, port if it is not the scheme's own.
+pub(crate) fn origin(text: &str) -> Result<(), Flaw> {
+    const REMEDY: &str = "write each origin in full, like https://ide.example.com";
+    if text == "*" || text == "null" {
+        return Err(Flaw::new(format!("{} would let any page call", quote(text)), REMEDY));
+    }
+    match split_url(text) {
+        Some((_, rest)) if is_authority(rest) => Ok(()),
+        _ => Err(Flaw::new(format!("{} is not an origin", shown_url(text)), format!("{REMEDY}, without a path"))),
+    }
+}
+
+/// A host with or without a port.
+pub(crate) fn host(text: &str) -> Result<(), Flaw> {
+    if is_authority(text) {
+        return Ok(());
+    }
+    Err(Flaw::new(
+        format!("{} is not a host or host:port", shown_url(text)),
+        "write it like mcp.example.com or mcp.example.com:8443, without a scheme",
+    ))
+}
+
+/// An IP address or a network in CIDR notation (RFC 4632, RFC 4291).
+pub(crate) fn network(text: &str) -> Result<(), Flaw> {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let fits = address.parse::<IpAddr>().is_ok_and(|address| {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        prefix.is_none_or(|prefix| is_digits(prefix) && prefix.parse::<u8>().is_ok_and(|bits| bits <= most))
+    });
+    if fits {
+        return Ok(());
+    }
+    Err(Flaw::new(format!("{} is not a network", quote(text)), "write it like 10.0.0.0/8, 192.0.2.7 or fd00::/8"))
+}
+
+/// Scheme and the rest after `://`.
+pub(crate) fn split_url(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let letters = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    (letters && scheme.starts_with(|first: char| first.is_ascii_alphabetic())).then_some((scheme, rest))
+}
+
+/// `host` or `host:port` (RFC 3986, section 3.2) without user information, the port from 1 to 65535.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return false,
+            },
+            None => return false,
+        },
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let host_fits = if text.starts_with('[') {
+        host.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        (1..=253).contains(&host.len())
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    host_fits && port.is_none_or(|port| is_digits(port) && port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+/// `parse` alone would also take a leading plus sign.
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A URL for a message: one with user information may hold a password.
+fn shown_url(text: &str) -> String {
+    if text.contains('@') { "the value".to_owned() } else { quote(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn passes(check: Check, values: &[&str]) {
+        for value in values {
+            assert_eq!(check(value), Ok(()), "{value}");
+        }
+    }
+
+    #[track_caller]
+    fn fails(check: Check, values: &[&str]) {
+        for value in values {
+            assert!(check(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        passes(address, &["127.0.0.1:0", "[::1]:8443", "0.0.0.0:65535"]);
+        fails(address, &["127.0.0.1", "localhost:80", ":80", "::1:80", "1.2.3.4:65536"]);
+    }
+
+    #[test]
+    fn urls_and_origins() {
+        passes(public_url, &["http://a", "https://mcp.example.com:8443", "https://[::1]:1"]);
+        fails(public_url, &["https://a/", "https://a?x", "ftp://a", "a.b", "https://", "https://u:p@a", "https://a:0"]);
+        passes(origin, &["https://a.b", "vscode-webview://abc123", "http://localhost:3000"]);
+        fails(origin, &["*", "null", "localhost:3000", "https://a/", "https://a b"]);
+        passes(web_url, &["https://a/b.json?c=d", "http://a"]);
+        fails(web_url, &["file:///etc/passwd", "https:///b"]);
+        passes(host, &["a", "a.b:80", "[::1]:80", "127.0.0.1"]);
+        fails(host, &["http://a", "a:", "a:+8", "a/b", "::1", "[a]", "[::1]80"]);
+    }
+
+    #[test]
+    fn networks() {
+        passes(network, &["10.0.0.0/8", "192.0.2.7", "fd00::/8", "::/0", "0.0.0.0/0"]);
+        fails(network, &["10.0.0.0/33", "10.0/8", "fd00::/129", "1.2.3.4/", "1.2.3.4/+8", "any"]);
+    }
+
+    #[test]
+    fn tokens_and_keys() {
+        passes(token, &["x", "12345", "a,b~!"]);
+        fails(token, &["a b", "tab\t", "ünï", "line\n", &"x".repeat(4097)]);
+        fails(sealing_key, &[&"k".repeat(31)]);
+        passes(sealing_key, &[&"k".repeat(32)]);
+        fails(path, &["-----BEGIN CERTIFICATE-----", "a\0b"]);
+    }
+
+    #[test]
+    fn a_password_in_a_wrong_url_is_not_repeated() {
+        for check in [public_url as Check, web_url, origin, host] {
+            let flaw = check("ftp:/u:hunter2@a").unwrap_err();
+            assert!(!format!("{flaw:?}").contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use std::fs;
+
+use crate::fixture::Fixture;
+
+const TOKEN: &str = "0123456789abcdef";
+
+#[test]
+fn an_address_that_others_reach_needs_a_token() {
+    for address in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
+        let open = || Fixture::new().set(&format!("server.listen=127.0.0.1:1,{address}"));
+        let said = open().problem();
+        assert!(said.contains(address) && said.contains("set auth.tokens, or listen on a loopback address"), "{said}");
+        open().env("AUTH_TOKENS", TOKEN).loaded();
+        let admin = || Fixture::new().set(&format!("admin.listen={address}"));
+        assert!(admin().problem().contains("set admin.token, or"));
+        admin().set(&format!("admin.token={TOKEN}")).loaded();
+    }
+    for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        Fixture::new().set(&format!("server.listen={address}")).loaded();
+    }
+}
+
+#[test]
+fn addresses_do_not_take_each_other() {
+    assert!(Fixture::new().set("server.listen=[]").problem().contains("empty list"));
+    assert!(Fixture::new().set("server.listen=127.0.0.1:1,127.0.0.1:1").problem().contains("listed twice"));
+    Fixture::new().set("server.listen=127.0.0.1:0,127.0.0.1:0").set("admin.listen=127.0.0.1:0").loaded();
+    assert!(Fixture::new().set("admin.listen=127.0.0.1:8443").problem().starts_with("admin.listen (--set): the admin"));
+    let covered = Fixture::new().set("server.listen=0.0.0.0:9464").env("AUTH_TOKENS", TOKEN);
+    assert!(covered.problem().starts_with("server.listen (--set): the admin address"));
+}
+
+#[test]
+fn times_fit_each_other() {
+    let idle = Fixture::new().set("limits.idle_timeout_s=20");
+    assert!(idle.problem().starts_with("limits.idle_timeout_s (--set): heartbeats every 25000 ms"));
+    let delay = Fixture::new().set("supervisor.restart_delay_ms=20000");
+    assert!(delay.problem().contains("above the longest, 10000 ms"));
+    Fixture::new().set("supervisor.lame_duck_ms=0").set("supervisor.drain_timeout_s=1").loaded();
+}
+
+#[test]
+fn certificate_and_key_come_together() {
+    assert!(Fixture::new().env("TLS_CERT", "c").problem().contains("only one is set"));
+    assert!(Fixture::new().set("tls.client_ca=c").problem().contains("set tls.cert and tls.key too"));
+    assert!(Fixture::new().env("TLS_KEY", "-----BEGIN PRIVATE KEY-----").problem().contains("give its path"));
+}
+
+#[test]
+fn the_root_is_a_directory_and_better_holds_a_tree() {
+    let fixture = Fixture::new();
+    fs::write(fixture.dir.path().join("file"), "").unwrap();
+    fs::create_dir(fixture.dir.path().join("bare")).unwrap();
+    assert!(
+        fixture.set("store.root=file").problem().contains("not a directory; name the directory that holds openspec/")
+    );
+    let bare = Fixture::new();
+    fs::create_dir(bare.dir.path().join("bare")).unwrap();
+    assert!(bare.set("store.root=bare").warning().contains("holds no openspec/ yet"));
+}
+
+#[test]
+fn weak_tokens_warn_and_unusable_ones_are_refused() {
+    assert!(
+        Fixture::new().env("AUTH_TOKENS", "short").warning().contains("entry 1 is short; 16 bytes or more are advised")
+    );
+    assert!(Fixture::new().env("AUTH_TOKENS", &format!("{TOKEN},{TOKEN}")).warning().contains("entry 2 repeats"));
+    assert!(Fixture::new().set("admin.token=short").warning().starts_with("admin.token (--set): is short"));
+    for file in ["auth.tokens = [\"\"]", "auth.tokens = [\"a b\"]", "auth.tokens = [\"ü\"]", "admin.token = \"a\\n\""]
+    {
+        Fixture::new().file(file).problem();
+    }
+    assert!(Fixture::new().set("auth.sealing_keys=abc").problem().contains("32 bytes or more are needed"));
+}
+
+#[test]
+fn a_key_without_effect_warns_only_when_it_differs_from_the_default() {
+    for (set, key) in [
+        ("cache.backend=redis", "cache.backend"),
+        ("store.backend=postgres", "store.backend"),
+        ("limits.requests_per_minute=60", "limits.requests_per_minute"),
+        ("supervisor.state_dir=/somewhere", "supervisor.state_dir"),
+        ("auth.jwt.issuer=https://issuer", "auth.jwt.issuer"),
+    ] {
+        let said = Fixture::new().set(set).warning();
+        assert!(said.starts_with(&format!("{key} (--set): has no effect in this version")), "{said}");
+    }
+    assert!(Fixture::new().set("cache.backend=embedded").set("cache.ttl_s=300").loaded().warnings.is_empty());
+}
+
+#[test]
+fn state_without_a_home_warns() {
+    let mut fixture = Fixture::new();
+    fixture.sources.env.clear();
+    assert!(fixture.warning().starts_with("supervisor.state_dir (default): neither STATE_DIRECTORY"));
+}
