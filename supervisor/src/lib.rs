@@ -1,1 +1,53 @@
-//! Processes, slots and signals of Task MCP.
+//! The supervisor: owns the listening sockets, the shared memory and the processes of an instance, replaces processes that
+//! die, and drains all of them when it is told to stop.
+//!
+//! One thread, one poll loop. Every decision is made by a pure function, `step(state, event, now) -> actions`; the rest of
+//! the crate finds out what happened and does what was decided.
+//!
+//! Layout of this crate:
+//! - `launch.rs`     what an instance is started with, and how it ends
+//! - `run.rs`        the loop and its verbs; `carry_out.rs` does what was decided
+//! - `step/`         decisions: restart policy, drain, seats
+//! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
+//! - `spawn.rs`      fork and exec; the only file with `unsafe`
+//! - `signals.rs`    signals as bytes in pipes
+//! - `listen.rs`     listening sockets, one for each slot and address
+//! - `instance.rs`   the runtime directory and its lock
+//! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
+//! - `tally.rs`      the supervisor's own metrics
+//! - `processors.rs` how many processors this process may use
+//! - `error.rs`      what can fail at start
+//!
+//! # Invariants
+//!
+//! - Decisions know no file descriptor and no clock; the shell decides nothing.
+//! - A process is named by its generation, which is never used again; signals go through its pidfd. So nothing is ever
+//!   sent to, or concluded about, a stranger that got the same process id.
+//! - A seat on the scoreboard belongs to one process until that process was reaped and its seat retired.
+//! - Listening sockets live as long as the supervisor: what waits in the queue of a dead worker waits for the next one.
+//! - Every descriptor is close-on-exec here; a child clears the flag on the few it is meant to have.
+//! - The crate knows nothing of HTTP, tokio or Redis, and reads of the settings only what concerns processes.
+//!
+//! Replacing live processes one by one (reload, restart, upgrade), more or fewer slots, and steering away from hung
+//! workers are further variants of `step::Event` and `step::Action` and further states of a slot; seats for a second
+//! generation of every post exist already.
+
+mod carry_out;
+mod error;
+mod instance;
+mod launch;
+mod listen;
+mod memory;
+mod process;
+mod processors;
+mod run;
+mod signals;
+mod spawn;
+mod step;
+mod tally;
+
+pub use error::SupervisorError;
+pub use launch::{Exit, Launch, OnReady, Ready};
+pub use processors::available_processors;
+pub use run::{run, run_program};
+pub use tally::series;

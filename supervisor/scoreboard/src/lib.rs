@@ -1,1 +1,61 @@
-//! Shared memory that all processes of an instance map.
+//! Shared memory that all processes of an instance map: what each process is doing, every metric, and the epochs that
+//! decide whether a cached result is still true.
+//!
+//! Two sealed memfds. The [`Scoreboard`] holds a directory of metric series, written once before any process starts, and
+//! one row ("seat") for each process. [`Epochs`] lie in a memfd of their own whose layout never changes, so that processes
+//! of different versions agree about them.
+//!
+//! Layout of this crate:
+//! - `plan.rs`   what is asked for: seats, metric series and their limits
+//! - `layout.rs` where each word of the scoreboard lies
+//! - `memory.rs` the mapping; the only file with `unsafe`
+//! - `board.rs`  the scoreboard as a whole: create, open, sums over all seats
+//! - `seat.rs`   the row of one process
+//! - `series.rs` handles on one metric of one seat, and samples
+//! - `epochs.rs` tag epochs
+//! - `clock.rs`  the clock of heartbeats
+//! - `error.rs`  what can fail
+//!
+//! # Invariants
+//!
+//! - A mapping is a slice of `AtomicU64`; nothing else is ever placed in shared memory, so a torn or hostile write can
+//!   make a number wrong but cannot break the reader's memory safety.
+//! - The size is sealed before the first mapping: no access can fault because another process truncated the file.
+//! - Offsets are computed from the validated directory, never read from the file.
+//! - A seat is the row of one process. Two processes never share one; a seat is handed on only after its process was
+//!   reaped and [`Seat::retire`] ran.
+//! - Counters and histograms of a seat are never reset: sums over all seats never fall.
+//! - The crate knows nothing of supervision, HTTP or Prometheus.
+//!
+//! # Words, writers, ordering, crashes
+//!
+//! | word | writer | ordering | when its writer dies |
+//! |---|---|---|---|
+//! | header and directory | creator, before it shares the descriptor | plain; `fork` or descriptor passing orders it | complete or never shared |
+//! | pid, slot, generation, role, start | the seat's process, in `begin` | relaxed, published by state | stale; state `Exited` says so |
+//! | state | the seat's process; after it was reaped the supervisor (`retire`) | release / acquire | `retire` writes `Exited` |
+//! | heartbeat | the seat's process | relaxed | stops; `retire` leaves it |
+//! | in-flight, open streams, open connections, gauges | the seat's process; after reaping the supervisor | relaxed | exact count of what was lost; `retire` reads and zeroes |
+//! | counters, histogram cells | the seat's process (any thread, `fetch_add`) | relaxed | kept; an observation cut in two lacks its share of the sum |
+//! | epoch cells | any process (`fetch_add`) | acquire-release | kept; a bump is one instruction, so it happened or it did not |
+//! | epoch incarnation | creator, before it shares the descriptor | plain | kept for the life of the memfd |
+
+mod board;
+mod clock;
+mod epochs;
+mod error;
+mod layout;
+mod memory;
+mod plan;
+mod seat;
+mod series;
+
+pub use board::{Scoreboard, Totals};
+pub use clock::monotonic_ms;
+pub use epochs::{EPOCH_CELLS, Epochs};
+pub use error::ScoreboardError;
+pub use plan::{
+    Kind, MAX_BOUNDS, MAX_DIRECTORY_BYTES, MAX_LABELS, MAX_MEMORY_BYTES, MAX_SEATS, MAX_SERIES, Plan, Series,
+};
+pub use seat::{Retired, Role, Seat, SeatState};
+pub use series::{Counter, Gauge, Histogram, Sample};

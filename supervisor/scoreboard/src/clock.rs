@@ -1,0 +1,10 @@
+//! The clock of everything that is shared.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Now on the monotonic clock (`CLOCK_MONOTONIC`, clock_gettime(2)), in milliseconds. All processes of a machine read the
+/// same clock, so a heartbeat written by one can be judged by another.
+pub fn monotonic_ms() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
+}

@@ -1,0 +1,119 @@
+//! Does what was decided.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use task_mcp_link::ToProcess;
+use task_mcp_scoreboard::SeatState;
+use tracing::{error, info, warn};
+
+use crate::Ready;
+use crate::process::{Link, Running};
+use crate::run::Supervisor;
+use crate::spawn::{Order, spawn};
+use crate::step::{Action, Event, KillReason, Notice, Post};
+
+impl Supervisor {
+    /// Carries out one action. A failure becomes an event of the next pass.
+    pub(crate) fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Spawn { post, generation, seat, restart } => self.start(post, generation, seat, restart),
+            Action::Drain { generation, deadline_ms } => self.drain(generation, deadline_ms),
+            Action::Kill { generation, reason } => self.kill(generation, reason),
+            Action::AnnounceReady { workers } => self.announce(workers),
+            Action::Tell(notice) => self.tell(notice),
+            Action::Exit(exit) => self.exit = Some(exit),
+        }
+    }
+
+    fn start(&mut self, post: Post, generation: u64, seat: u16, restart: bool) {
+        match self.spawn(post, generation, seat) {
+            Ok(process) => {
+                let pid = process.pid.as_raw_nonzero().get();
+                info!(process = %post, pid, generation, seat, "A process was started.");
+                self.processes.insert(generation, process);
+                if restart {
+                    self.tally.restarted(post);
+                }
+            }
+            Err(source) => {
+                error!(process = %post, generation, error = %source, "A process could not be started.");
+                self.events.push(Event::SpawnFailed { generation });
+            }
+        }
+    }
+
+    fn spawn(&self, post: Post, generation: u64, seat_index: u16) -> io::Result<Running> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let listeners: &[OwnedFd] = match post {
+            Post::Worker(slot) => self.listeners.slots.get(usize::from(slot)).ok_or_else(missing)?,
+            Post::Admin => std::slice::from_ref(&self.listeners.admin),
+        };
+        let seat = self.shared.scoreboard.seat(seat_index).ok_or_else(missing)?;
+        let link = Some(Link::new(ours)?);
+        let spawned = spawn(&Order {
+            program: &self.program,
+            post,
+            generation,
+            seat: seat_index,
+            // Our copy is closed on return: the end of the process is the end of the link.
+            link: theirs.as_fd(),
+            settings: self.shared.settings.as_fd(),
+            scoreboard: self.shared.scoreboard.as_fd(),
+            epochs: self.shared.epochs.as_fd(),
+            listeners,
+            extra_args: &self.extra_args,
+        })?;
+        Ok(Running { post, pid: spawned.pid, pidfd: spawned.pidfd, seat, seat_index, link })
+    }
+
+    fn drain(&mut self, generation: u64, deadline_ms: u64) {
+        let Some(process) = self.processes.get_mut(&generation) else { return };
+        if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }) {
+            warn!(process = %process.post, generation, error = %lost, "A process could not be told to drain.");
+            self.events.push(Event::LinkLost { generation });
+        }
+    }
+
+    fn kill(&self, generation: u64, reason: KillReason) {
+        let Some(process) = self.processes.get(&generation) else { return };
+        let pid = process.pid.as_raw_nonzero().get();
+        match process.kill() {
+            Ok(()) => {
+                warn!(process = %process.post, pid, generation, ?reason, "A process was killed.");
+                self.tally.killed(reason);
+            }
+            // It is dead already and about to be reaped.
+            Err(source) => info!(process = %process.post, pid, generation, error = %source, "A kill came too late."),
+        }
+    }
+
+    fn announce(&mut self, workers: u16) {
+        let Some(on_ready) = self.on_ready.take() else { return };
+        let ready = Ready { endpoints: self.listeners.endpoints.clone(), admin: self.listeners.admin_address, workers };
+        info!(endpoints = ?ready.endpoints, admin = %ready.admin, workers, "The instance is ready.");
+        on_ready(&ready);
+    }
+
+    fn tell(&self, notice: Notice) {
+        match notice {
+            Notice::Replaced { post } => info!(process = %post, "A process is replaced at once."),
+            Notice::BackedOff { post, delay_ms, early_deaths } => {
+                warn!(process = %post, delay_ms, early_deaths, "A process died early and is replaced after a delay.");
+            }
+            Notice::Broken { post, retry_ms } => {
+                error!(process = %post, retry_ms, "A process died early too often or cannot start; it is left alone for a while.");
+            }
+            Notice::Tried { post } => info!(process = %post, "A process that died too often is tried again."),
+            Notice::GaveUp { exit } => {
+                error!(exit_code = exit.code(), "No process ever became ready; see its last message above. Giving up.");
+            }
+            Notice::Draining { deadline_ms } => {
+                self.own_seat.set_state(SeatState::Draining);
+                info!(deadline_ms, "The instance drains.");
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What can fail at start; each variant is a step. Once processes run, failures are events, not errors.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use task_mcp_scoreboard::ScoreboardError;
+
+/// Why an instance could not be started, or had to be abandoned.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// The runtime directory could not be made or looked at.
+    #[error("supervisor.runtime_dir {path:?} cannot be used; name a directory this user may create and write")]
+    RuntimeDir {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The runtime directory is not private.
+    #[error(
+        "supervisor.runtime_dir {path:?} {reason}; other users could take its sockets over. Remove it or name another"
+    )]
+    RuntimeDirUnsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another instance has the runtime directory.
+    #[error(
+        "another instance (process {pid}) runs in supervisor.runtime_dir {path:?}; stop it, or give this one its own \
+         runtime_dir, state_dir and addresses"
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Process id of the other supervisor, as it wrote it.
+        pid: String,
+    },
+    /// An address is taken.
+    #[error("{field}: the address {address} is in use by another program; stop it or choose another port")]
+    AddressInUse {
+        /// The setting.
+        field: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An address cannot be listened to.
+    #[error(
+        "{field}: cannot listen to {address}; the address must be one of this machine's, and a port below 1024 needs \
+         CAP_NET_BIND_SERVICE"
+    )]
+    Listen {
+        /// The setting.
+        field: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The shared memory could not be made.
+    #[error("cannot make the memory that the processes share")]
+    Scoreboard(#[from] ScoreboardError),
+    /// The settings snapshot could not be made.
+    #[error("cannot make the settings snapshot of {bytes} bytes for the processes")]
+    Snapshot {
+        /// Its size, in bytes.
+        bytes: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Signals could not be taken over.
+    #[error("cannot take over signal {name}")]
+    Signals {
+        /// The signal.
+        name: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Waiting for events failed.
+    #[error("cannot wait for events of the processes")]
+    Wait(#[source] io::Error),
+}
+
+impl SupervisorError {
+    /// The exit code for the service manager (sysexits.h): 78 for settings to be corrected, 69 for something that is taken
+    /// at the moment, 70 for what should not happen.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::RuntimeDir { .. } | Self::RuntimeDirUnsafe { .. } | Self::Listen { .. } => 78,
+            Self::Locked { .. } | Self::AddressInUse { .. } => 69,
+            Self::Scoreboard(_) | Self::Snapshot { .. } | Self::Signals { .. } | Self::Wait(_) => 70,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the processes share: scoreboard, epochs and the settings snapshot.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use task_mcp_scoreboard::{Epochs, Plan, Scoreboard, Series};
+
+use crate::SupervisorError;
+
+/// Shared memory of an instance; the supervisor keeps all of it for its life.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    pub(crate) scoreboard: Scoreboard,
+    pub(crate) epochs: Epochs,
+    /// Sealed against any change, so that all processes of a generation read the same. They inherit one open file
+    /// description and with it one offset: a process reads with pread(2) from 0.
+    pub(crate) settings: OwnedFd,
+}
+
+impl SharedMemory {
+    pub(crate) fn create(seats: u16, mut series: Vec<Series>, snapshot: &[u8]) -> Result<Self, SupervisorError> {
+        for own in crate::series() {
+            if !series.iter().any(|one| one.name == own.name && one.labels == own.labels) {
+                series.push(own);
+            }
+        }
+        let scoreboard = Scoreboard::create(&Plan { seats, series })?;
+        let settings =
+            sealed(snapshot).map_err(|source| SupervisorError::Snapshot { bytes: snapshot.len(), source })?;
+        Ok(Self { scoreboard, epochs: Epochs::create()?, settings })
+    }
+}
+
+fn sealed(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("task-mcp-settings", flags)?);
+    file.write_all(bytes)?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn the_snapshot_cannot_be_changed_and_reads_from_the_start() {
+        let shared = SharedMemory::create(3, crate::series(), b"{\"a\":1}").unwrap();
+        let file = File::from(shared.settings);
+        assert!(file.write_all_at(b"x", 0).is_err() && file.set_len(1).is_err());
+        let mut bytes = [0; 7];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"{\"a\":1}");
+        assert_eq!(shared.scoreboard.series().len(), crate::series().len());
+    }
+}

@@ -1,0 +1,120 @@
+//! One process as the supervisor holds it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal, waitpid};
+use task_mcp_link::{Decoder, FromProcess, LinkError, Received, ToProcess, encode};
+use task_mcp_scoreboard::Seat;
+
+use crate::step::Post;
+
+/// How much is read from a link at once, in bytes.
+const READ_BYTES: usize = 16 << 10;
+/// How much of one link is read in one pass, in bytes, so that a talkative process does not keep the others waiting.
+const PASS_BYTES: usize = 1 << 20;
+
+/// A process that was started and not yet reaped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) post: Post,
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) seat: Seat,
+    pub(crate) seat_index: u16,
+    /// `None` once the link ended.
+    pub(crate) link: Option<Link>,
+}
+
+/// Our end of the socket pair, non-blocking.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: UnixStream,
+    decoder: Decoder<FromProcess>,
+}
+
+/// Why a link is of no use any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    #[error("the process closed it")]
+    Closed,
+    #[error("reading or writing failed")]
+    Io(#[from] io::Error),
+    #[error("a message could not be understood or written")]
+    Message(#[from] LinkError),
+}
+
+impl Running {
+    /// The messages that have arrived, and whether the link was lost; it is dropped then.
+    pub(crate) fn hear(&mut self) -> (Vec<Received<FromProcess>>, Option<Lost>) {
+        let mut messages = Vec::new();
+        let Some(link) = &mut self.link else { return (messages, None) };
+        let lost = link.read_into(&mut messages).err();
+        if lost.is_some() {
+            self.link = None;
+        }
+        (messages, lost)
+    }
+
+    /// Sends a message. Messages are few and small: a process whose buffer is full has long stopped reading, and its link
+    /// counts as lost.
+    pub(crate) fn tell(&mut self, message: &ToProcess) -> Result<(), Lost> {
+        let Some(link) = &mut self.link else { return Err(Lost::Closed) };
+        let sent = encode(message).map_err(Lost::from).and_then(|frame| Ok(link.stream.write_all(&frame)?));
+        if sent.is_err() {
+            self.link = None;
+        }
+        sent
+    }
+
+    /// SIGKILL, through the pidfd: it cannot reach a stranger.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, Signal::KILL)?)
+    }
+
+    /// Reaps the process if it is dead. The status is unknown if somebody else reaped it.
+    pub(crate) fn reap(&self) -> Option<Option<WaitStatus>> {
+        match waitpid(Some(self.pid), WaitOptions::NOHANG) {
+            Ok(reaped) => reaped.map(|(_, status)| Some(status)),
+            Err(rustix::io::Errno::INTR) => None,
+            Err(_) => Some(None),
+        }
+    }
+
+    /// What to poll for reading.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.pidfd.as_fd()).chain(self.link.iter().map(|link| link.stream.as_fd()))
+    }
+}
+
+impl Link {
+    /// A link over our end of a socket pair.
+    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, decoder: Decoder::new() })
+    }
+
+    fn read_into(&mut self, messages: &mut Vec<Received<FromProcess>>) -> Result<(), Lost> {
+        let mut bytes = [0; READ_BYTES];
+        let mut total = 0;
+        while total < PASS_BYTES {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(Lost::Closed),
+                Ok(count) => {
+                    total += count;
+                    self.decoder.push(bytes.get(..count).unwrap_or_default());
+                    while let Some(message) = self.decoder.next_message()? {
+                        messages.push(message);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A process killed with unread messages of ours resets the pair; its death is told by the pidfd.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Lost::Closed),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

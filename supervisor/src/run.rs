@@ -1,0 +1,263 @@
+//! The loop: wait, find out what happened, decide, act.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{WaitOptions, WaitStatus, wait};
+use task_mcp_config::Settings;
+use task_mcp_link::{FromProcess, Received};
+use task_mcp_scoreboard::{Role, ScoreboardError, Seat, SeatState, monotonic_ms};
+use tracing::{debug, info, warn};
+
+use crate::instance::Instance;
+use crate::listen::Listeners;
+use crate::memory::SharedMemory;
+use crate::process::{Lost, Running};
+use crate::signals::{Signal, Signals};
+use crate::step::{Event, Policy, State, step};
+use crate::tally::Tally;
+use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
+
+/// The program of this process, even if its file was replaced since (proc_pid_exe(5)).
+const THIS_PROGRAM: &str = "/proc/self/exe";
+/// The supervisor's heartbeat comes at least this often, in milliseconds.
+const HEARTBEAT_MS: u64 = 1_000;
+/// Seat of the supervisor itself.
+const OWN_SEAT: u16 = 0;
+
+/// Runs an instance until it is told to stop. Call it from the main thread: processes are told of the death of the thread
+/// that started them.
+///
+/// # Errors
+/// What keeps the instance from starting, or the loop from waiting. What happens to processes is not an error here.
+pub fn run(launch: Launch) -> Result<Exit, SupervisorError> {
+    run_program(launch, Path::new(THIS_PROGRAM))
+}
+
+/// As [`run`], with processes of another program, which takes the same arguments.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorError> {
+    let mut supervisor = Supervisor::new(launch, program)?;
+    supervisor.events.push(Event::Start);
+    loop {
+        supervisor.decide();
+        if let Some(exit) = supervisor.exit {
+            return Ok(exit);
+        }
+        supervisor.wait()?;
+        supervisor.take_signals();
+        supervisor.hear_processes();
+        supervisor.reap_processes();
+    }
+}
+
+/// Everything an instance consists of. Dropping it closes the links, which ends the processes.
+pub(crate) struct Supervisor {
+    pub(crate) state: State,
+    /// What happened since the last decision; as many entries as one pass can find.
+    pub(crate) events: Vec<Event>,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) processes: BTreeMap<u64, Running>,
+    pub(crate) listeners: Listeners,
+    pub(crate) shared: SharedMemory,
+    pub(crate) tally: Tally,
+    pub(crate) own_seat: Seat,
+    pub(crate) program: PathBuf,
+    pub(crate) extra_args: Vec<String>,
+    pub(crate) on_ready: Option<OnReady>,
+    build: String,
+    signals: Signals,
+    /// Process 1 inherits the orphans of its container and must reap them.
+    is_init: bool,
+    _instance: Instance,
+}
+
+impl Supervisor {
+    fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
+        let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args } = launch;
+        let workers = if workers == 0 { available_processors() } else { workers };
+        let policy = policy(&settings, workers);
+        // Signals first: from here on none can end the supervisor halfway.
+        let signals = Signals::take_over()?;
+        let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
+        let listeners = Listeners::open(&settings.server.listen, workers, settings.admin.listen)?;
+        let shared = SharedMemory::create(policy.seats(), series, &settings_snapshot)?;
+        let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
+            what: "seat of the supervisor",
+            found: u64::from(OWN_SEAT),
+            limit: u64::from(shared.scoreboard.seats()),
+        })?;
+        own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());
+        own_seat.set_state(SeatState::Live);
+        Ok(Self {
+            state: State::new(policy, RandomState::new().hash_one(std::process::id())),
+            events: Vec::new(),
+            exit: None,
+            processes: BTreeMap::new(),
+            tally: Tally::new(&shared.scoreboard, &own_seat),
+            listeners,
+            shared,
+            own_seat,
+            program: program.to_owned(),
+            extra_args,
+            on_ready: Some(on_ready),
+            build,
+            signals,
+            is_init: std::process::id() == 1,
+            _instance: instance,
+        })
+    }
+
+    /// Decides about everything that happened, then about the time that passed. What acting brings about, as a failed
+    /// fork, is decided about in the next pass.
+    fn decide(&mut self) {
+        for event in std::mem::take(&mut self.events).into_iter().chain([Event::Tick]) {
+            for action in step(&mut self.state, event, monotonic_ms()) {
+                self.carry_out(action);
+            }
+        }
+        self.tally.slots(self.state.live_workers(), self.state.broken_slots());
+        self.own_seat.heartbeat(monotonic_ms());
+    }
+
+    /// Sleeps until something is readable or due.
+    fn wait(&self) -> Result<(), SupervisorError> {
+        let now_ms = monotonic_ms();
+        let due_ms = if self.events.is_empty() { self.state.next_deadline_ms() } else { Some(now_ms) };
+        let timeout_ms = due_ms.map_or(HEARTBEAT_MS, |due_ms| due_ms.saturating_sub(now_ms).min(HEARTBEAT_MS));
+        let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
+        let mut fds: Vec<PollFd<'_>> =
+            self.signals.fds().chain(self.processes.values().flat_map(Running::fds)).map(readable).collect();
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(SupervisorError::Wait(io::Error::from(errno))),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        for signal in self.signals.received() {
+            match signal {
+                Signal::Stop => self.events.push(Event::Stop),
+                // It only ends the wait; every pass reaps.
+                Signal::Child => {}
+                Signal::Unsupported(name) => {
+                    warn!(signal = name, "A signal was ignored: it has no effect in this version.");
+                }
+            }
+        }
+    }
+
+    fn hear_processes(&mut self) {
+        let generations: Vec<u64> = self.processes.keys().copied().collect();
+        generations.into_iter().for_each(|generation| self.hear(generation));
+    }
+
+    fn hear(&mut self, generation: u64) {
+        let Some(process) = self.processes.get_mut(&generation) else { return };
+        let (messages, lost) = process.hear();
+        for message in messages {
+            self.events.extend(understand(process, generation, message, &self.build));
+        }
+        match lost {
+            None => {}
+            Some(Lost::Closed) => self.events.push(Event::LinkLost { generation }),
+            Some(lost @ (Lost::Io(_) | Lost::Message(_))) => {
+                warn!(process = %process.post, generation, error = &lost as &dyn std::error::Error, "A link broke.");
+                self.events.push(Event::LinkLost { generation });
+            }
+        }
+    }
+
+    fn reap_processes(&mut self) {
+        let mut dead: Vec<(u64, Option<WaitStatus>)> = Vec::new();
+        if self.is_init {
+            while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+                match self.processes.iter().find(|(_, process)| process.pid == pid) {
+                    Some((generation, _)) => dead.push((*generation, Some(status))),
+                    None => debug!(pid = pid.as_raw_nonzero().get(), "An orphan of another process was reaped."),
+                }
+            }
+        } else {
+            dead.extend(self.processes.iter().filter_map(|(generation, process)| Some((*generation, process.reap()?))));
+        }
+        for (generation, status) in dead {
+            self.bury(generation, status);
+        }
+    }
+
+    /// Takes leave of a reaped process: its last words, what it left unfinished, its seat.
+    fn bury(&mut self, generation: u64, status: Option<WaitStatus>) {
+        self.hear(generation);
+        let Some(process) = self.processes.remove(&generation) else { return };
+        let left = process.seat.retire();
+        let lost = left.in_flight + left.open_streams;
+        self.tally.lost(lost);
+        let code = status.and_then(WaitStatus::exit_status);
+        let signal = status.and_then(WaitStatus::terminating_signal);
+        let pid = process.pid.as_raw_nonzero().get();
+        let post = process.post;
+        if code == Some(0) && lost == 0 {
+            info!(process = %post, pid, generation, "A process has left.");
+        } else {
+            warn!(
+                process = %post, pid, generation, code, signal,
+                lost_in_flight = left.in_flight, lost_streams = left.open_streams, "A process died."
+            );
+        }
+        self.events.push(Event::Exited { generation, code, lost });
+    }
+}
+
+/// Logs a message and says what it means for decisions.
+fn understand(process: &Running, generation: u64, message: Received<FromProcess>, build: &str) -> Option<Event> {
+    let post = process.post;
+    match message {
+        Received::Unknown { name } => {
+            debug!(process = %post, generation, message = name, "A process sent a message this version does not know.");
+            None
+        }
+        Received::Message(FromProcess::Hello { pid, generation: told, seat, build: theirs }) => {
+            if told != generation || seat != process.seat_index || theirs != build {
+                warn!(process = %post, pid, generation, told, seat, build = theirs, "A process is not what was started.");
+            }
+            None
+        }
+        Received::Message(FromProcess::Ready { listening }) => {
+            info!(process = %post, generation, ?listening, "A process is ready.");
+            Some(Event::Ready { generation })
+        }
+        Received::Message(FromProcess::Draining) => {
+            debug!(process = %post, generation, "A process drains.");
+            None
+        }
+        Received::Message(FromProcess::Drained { forced }) => {
+            debug!(process = %post, generation, forced, "A process has drained.");
+            Some(Event::Drained { generation, forced })
+        }
+        Received::Message(FromProcess::Fatal { exit_code, reason }) => {
+            warn!(process = %post, generation, exit_code, reason, "A process cannot go on.");
+            Some(Event::Fatal { generation, exit_code })
+        }
+    }
+}
+
+fn policy(settings: &Settings, workers: u16) -> Policy {
+    Policy {
+        workers,
+        boot_timeout_ms: settings.supervisor.boot_timeout_s.saturating_mul(1000),
+        drain_timeout_ms: settings.supervisor.drain_timeout_s.saturating_mul(1000),
+        restart_delay_ms: settings.supervisor.restart_delay_ms,
+        restart_delay_max_ms: settings.supervisor.restart_delay_max_ms,
+        restart_limit: settings.supervisor.restart_limit,
+    }
+}
+
+fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(fd, PollFlags::IN)
+}

@@ -1,0 +1,94 @@
+//! The way out: workers in parallel, then the admin process, so that metrics stay visible while workers drain.
+
+use super::event::{Action, KillReason, Notice, Post};
+use super::state::{Phase, Slot, SlotState, State};
+use crate::Exit;
+
+/// What the admin process is given once the workers are gone, in milliseconds.
+const ADMIN_DRAIN_MS: u64 = 2_000;
+/// A process is given this much less than the time after which it is killed, in milliseconds, or a quarter of it if that
+/// is shorter: so it can end its streams itself and say what it cut.
+const MARGIN_MS: u64 = 500;
+
+/// SIGTERM or SIGINT: the first one drains, the second one kills.
+pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    match state.phase {
+        Phase::Serving => begin(state, Exit::Clean, now_ms, actions),
+        Phase::Draining { .. } => {
+            for process in state.slots.iter_mut().filter_map(Slot::process_mut) {
+                process.overdue = None;
+                process.killed = Some(KillReason::SecondSignal);
+                actions.push(Action::Kill { generation: process.generation, reason: KillReason::SecondSignal });
+            }
+        }
+        Phase::Done => {}
+    }
+}
+
+/// Starts to drain. No process is started from here on.
+pub(super) fn begin(state: &mut State, wanted: Exit, now_ms: u64, actions: &mut Vec<Action>) {
+    state.phase = Phase::Draining { wanted, forced: false };
+    let timeout_ms = state.policy.drain_timeout_ms;
+    actions.push(Action::Tell(Notice::Draining { deadline_ms: timeout_ms }));
+    for slot in &mut state.slots {
+        match slot.post {
+            Post::Worker(_) => dismiss(slot, timeout_ms, now_ms, actions),
+            Post::Admin => match slot.state {
+                SlotState::Backoff { .. } | SlotState::Broken { .. } => slot.state = SlotState::Empty,
+                SlotState::Empty | SlotState::Starting(_) | SlotState::Live { .. } | SlotState::Draining(_) => {}
+            },
+        }
+    }
+}
+
+/// A process says that it has finished.
+pub(super) fn drained(state: &mut State, generation: u64, forced: bool) {
+    if forced && state.slot_of(generation).is_some() {
+        mark_forced(state);
+    }
+}
+
+/// Something was cut; the exit tells.
+pub(super) fn mark_forced(state: &mut State) {
+    match &mut state.phase {
+        Phase::Draining { forced, .. } => *forced = true,
+        Phase::Serving | Phase::Done => {}
+    }
+}
+
+/// Goes on to the admin process when the workers are gone, and leaves when everything is.
+pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    let Phase::Draining { wanted, forced } = state.phase else { return };
+    if state.workers().any(|slot| slot.process().is_some()) {
+        return;
+    }
+    let mut empty = true;
+    for slot in state.slots.iter_mut().filter(|slot| slot.post == Post::Admin) {
+        if !matches!(slot.state, SlotState::Draining(_)) {
+            dismiss(slot, ADMIN_DRAIN_MS, now_ms, actions);
+        }
+        empty &= slot.process().is_none();
+    }
+    if empty {
+        state.phase = Phase::Done;
+        // A bug or bad settings weigh more than a cut call.
+        let exit = if forced && wanted == Exit::Clean { Exit::Forced } else { wanted };
+        actions.push(Action::Exit(exit));
+    }
+}
+
+/// Tells the slot's process to leave, with a limit; a slot without one stays without.
+fn dismiss(slot: &mut Slot, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+    slot.state = match slot.state {
+        SlotState::Starting(mut process) | SlotState::Live { mut process, .. } => {
+            // The time to boot does not matter any more.
+            process.overdue = process.overdue.filter(|(_, reason)| *reason != KillReason::BootTimeout);
+            process.kill_by(now_ms + timeout_ms, KillReason::DrainDeadline);
+            let deadline_ms = timeout_ms - MARGIN_MS.min(timeout_ms / 4);
+            actions.push(Action::Drain { generation: process.generation, deadline_ms });
+            SlotState::Draining(process)
+        }
+        SlotState::Draining(process) => SlotState::Draining(process),
+        SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => SlotState::Empty,
+    };
+}

@@ -1,0 +1,163 @@
+//! What happens to the instance and what is done about it, as plain data.
+
+use crate::Exit;
+
+/// What a process is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Post {
+    /// Serves the public port from the listening sockets of this slot.
+    Worker(u16),
+    /// Serves the admin listener and keeps house.
+    Admin,
+}
+
+impl std::fmt::Display for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Worker(slot) => write!(f, "worker {slot}"),
+            Self::Admin => f.write_str("admin process"),
+        }
+    }
+}
+
+/// Something that happened. A process is named by its generation, which no other process of the instance ever has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The instance starts; once, first.
+    Start,
+    /// Nothing but time passed.
+    Tick,
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// A process could not be started.
+    SpawnFailed {
+        /// Its generation.
+        generation: u64,
+    },
+    /// A process serves.
+    Ready {
+        /// Its generation.
+        generation: u64,
+    },
+    /// A process has finished its drain.
+    Drained {
+        /// Its generation.
+        generation: u64,
+        /// Whether it cut something at its deadline.
+        forced: bool,
+    },
+    /// A process said that it cannot go on.
+    Fatal {
+        /// Its generation.
+        generation: u64,
+        /// The code it is about to exit with.
+        exit_code: u8,
+    },
+    /// The link of a process ended or broke.
+    LinkLost {
+        /// Its generation.
+        generation: u64,
+    },
+    /// A process was reaped.
+    Exited {
+        /// Its generation.
+        generation: u64,
+        /// Its exit code; `None` if a signal ended it.
+        code: Option<i32>,
+        /// Requests and streams it left unfinished.
+        lost: u64,
+    },
+}
+
+/// Something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start a process.
+    Spawn {
+        /// What for.
+        post: Post,
+        /// Its generation.
+        generation: u64,
+        /// Its row on the scoreboard.
+        seat: u16,
+        /// Whether another process had the post before.
+        restart: bool,
+    },
+    /// Tell a process to drain.
+    Drain {
+        /// Its generation.
+        generation: u64,
+        /// What it is given, in milliseconds from now.
+        deadline_ms: u64,
+    },
+    /// SIGKILL.
+    Kill {
+        /// Its generation.
+        generation: u64,
+        /// Why.
+        reason: KillReason,
+    },
+    /// Tell that the instance serves; once.
+    AnnounceReady {
+        /// Workers that are live.
+        workers: u16,
+    },
+    /// Tell the log.
+    Tell(Notice),
+    /// All processes are gone: leave.
+    Exit(Exit),
+}
+
+/// Why a process is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KillReason {
+    /// It was not ready in time.
+    BootTimeout,
+    /// It lost its link, or said that it was about to exit, and stayed.
+    Lingering,
+    /// It was not done at the hard deadline of the drain.
+    DrainDeadline,
+    /// The operator asked a second time.
+    SecondSignal,
+}
+
+/// Decisions an operator wants to read about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A process died after it had served for a while and is replaced at once.
+    Replaced {
+        /// Its post.
+        post: Post,
+    },
+    /// A process died early and is replaced after a delay.
+    BackedOff {
+        /// Its post.
+        post: Post,
+        /// The delay, in milliseconds.
+        delay_ms: u64,
+        /// Early deaths of the post within the last minute.
+        early_deaths: u32,
+    },
+    /// A post died early too often.
+    Broken {
+        /// The post.
+        post: Post,
+        /// When it is tried again, in milliseconds from now.
+        retry_ms: u64,
+    },
+    /// A broken post is tried again.
+    Tried {
+        /// The post.
+        post: Post,
+    },
+    /// Nothing ever became ready and nothing will.
+    GaveUp {
+        /// What the instance exits with.
+        exit: Exit,
+    },
+    /// The instance drains.
+    Draining {
+        /// When what is left is killed, in milliseconds from now.
+        deadline_ms: u64,
+    },
+}

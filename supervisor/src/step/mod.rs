@@ -1,0 +1,142 @@
+//! All decisions of the supervisor: a pure function of what it knows, what happened, and the time.
+//!
+//! - `event.rs`   events, actions, notices
+//! - `state.rs`   slots and the life of the instance
+//! - `restart.rs` deaths: back-off and breaker
+//! - `drain.rs`   the way out
+//! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
+
+mod drain;
+mod event;
+mod restart;
+#[cfg(test)]
+mod schedules;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use event::{Action, Event, KillReason, Notice, Post};
+pub(crate) use state::{Policy, State};
+
+use state::{Phase, Process, Slot, SlotState};
+
+/// How long a process may live on after it lost its link or announced its exit, in milliseconds.
+const LINGER_MS: u64 = 2_000;
+
+/// Takes one event into the state and says what is to be done. `now_ms` never runs backwards.
+pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> {
+    let mut actions = Vec::new();
+    match event {
+        Event::Start => start(state, now_ms, &mut actions),
+        Event::Tick => {}
+        Event::Stop => drain::stop(state, now_ms, &mut actions),
+        Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
+        Event::Ready { generation } => ready(state, generation, now_ms),
+        Event::Drained { generation, forced } => drain::drained(state, generation, forced),
+        Event::Fatal { generation, exit_code } => fatal(state, generation, exit_code, now_ms),
+        Event::LinkLost { generation } => linger(state, generation, now_ms),
+        Event::Exited { generation, code, lost } => {
+            restart::died(state, generation, code, lost, now_ms, &mut actions);
+        }
+    }
+    kill_overdue(state, now_ms, &mut actions);
+    spawn_due(state, now_ms, &mut actions);
+    announce(state, now_ms, &mut actions);
+    drain::advance(state, now_ms, &mut actions);
+    actions
+}
+
+fn start(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    state.started_ms = now_ms;
+    for slot in &mut state.slots {
+        slot.state = SlotState::Backoff { until_ms: now_ms };
+    }
+    spawn_due(state, now_ms, actions);
+}
+
+fn ready(state: &mut State, generation: u64, now_ms: u64) {
+    let Some(slot) = state.slot_of(generation) else { return };
+    slot.ever_ready = true;
+    match &mut slot.state {
+        SlotState::Starting(process) => {
+            process.was_ready = true;
+            if matches!(process.overdue, Some((_, KillReason::BootTimeout))) {
+                process.overdue = None;
+            }
+            slot.state = SlotState::Live { process: *process, since_ms: now_ms };
+        }
+        // It was told to drain while it booted, and serves what it accepted meanwhile.
+        SlotState::Draining(process) => process.was_ready = true,
+        SlotState::Live { .. } | SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => {}
+    }
+}
+
+fn fatal(state: &mut State, generation: u64, exit_code: u8, now_ms: u64) {
+    if let Some(process) = state.slot_of(generation).and_then(Slot::process_mut) {
+        process.fatal = Some(exit_code);
+    }
+    linger(state, generation, now_ms);
+}
+
+fn linger(state: &mut State, generation: u64, now_ms: u64) {
+    if let Some(process) = state.slot_of(generation).and_then(Slot::process_mut) {
+        process.kill_by(now_ms + LINGER_MS, KillReason::Lingering);
+    }
+}
+
+fn kill_overdue(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    let mut cut = false;
+    for process in state.slots.iter_mut().filter_map(Slot::process_mut) {
+        let Some((at_ms, reason)) = process.overdue else { continue };
+        if at_ms <= now_ms {
+            process.overdue = None;
+            process.killed = Some(reason);
+            cut |= reason == KillReason::DrainDeadline && process.was_ready;
+            actions.push(Action::Kill { generation: process.generation, reason });
+        }
+    }
+    if cut {
+        drain::mark_forced(state);
+    }
+}
+
+/// Starts processes whose delay is over.
+fn spawn_due(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    for index in 0..state.slots.len() {
+        let Some(slot) = state.slots.get_mut(index) else { continue };
+        let due = match slot.state {
+            SlotState::Backoff { until_ms } => until_ms <= now_ms,
+            SlotState::Broken { retry_ms } if retry_ms <= now_ms => {
+                slot.trial = true;
+                actions.push(Action::Tell(Notice::Tried { post: slot.post }));
+                true
+            }
+            SlotState::Broken { .. }
+            | SlotState::Empty
+            | SlotState::Starting(_)
+            | SlotState::Live { .. }
+            | SlotState::Draining(_) => false,
+        };
+        // There are twice as many seats as slots, so one is always free here.
+        if due && let Some(seat) = state.free_seats.pop_first() {
+            let generation = state.next_generation;
+            state.next_generation += 1;
+            let overdue = Some((now_ms + state.policy.boot_timeout_ms, KillReason::BootTimeout));
+            let process = Process { generation, seat, was_ready: false, overdue, killed: None, fatal: None };
+            slot.state = SlotState::Starting(process);
+            actions.push(Action::Spawn { post: slot.post, generation, seat, restart: slot.ever_started });
+            slot.ever_started = true;
+        }
+    }
+}
+
+/// All workers, or one worker once the time to boot is over; always with the admin process.
+fn announce(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    let workers = state.live_workers();
+    let enough =
+        workers == state.policy.workers || workers > 0 && now_ms >= state.started_ms + state.policy.boot_timeout_ms;
+    if !state.announced && enough && state.admin_is_live() && state.phase == Phase::Serving {
+        state.announced = true;
+        actions.push(Action::AnnounceReady { workers });
+    }
+}

@@ -1,0 +1,269 @@
+//! Random schedules: whatever processes and the operator do, and in whatever order, some things always hold.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Exit;
+
+/// One thing that happens; an index picks a process modulo their number.
+#[derive(Debug, Clone)]
+enum Move {
+    Wait(u64),
+    /// Sleeps as the real loop does: until the next deadline.
+    Sleep,
+    Ready(usize),
+    Exits(usize, Option<i32>, u64),
+    Drained(usize, bool),
+    Fatal(usize, u8),
+    LinkLost(usize),
+    SpawnsFail(bool),
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fake {
+    post: Post,
+    seat: u16,
+    was_ready: bool,
+    killed: bool,
+    told_to_drain: bool,
+}
+
+struct World {
+    state: State,
+    now_ms: u64,
+    alive: BTreeMap<u64, Fake>,
+    spawns_fail: bool,
+    failed: BTreeSet<u64>,
+    stopped_at_ms: Option<u64>,
+    /// Whether the schedule did something that must show as exit 75.
+    cut: bool,
+    gave_up: Option<Exit>,
+    announced: u32,
+    exit: Option<Exit>,
+    last_generation: u64,
+}
+
+impl World {
+    fn new(workers: u16) -> Self {
+        let policy = Policy {
+            workers,
+            boot_timeout_ms: 30_000,
+            drain_timeout_ms: 10_000,
+            restart_delay_ms: 100,
+            restart_delay_max_ms: 10_000,
+            restart_limit: 5,
+        };
+        let mut world = Self {
+            state: State::new(policy, 99),
+            now_ms: 1,
+            alive: BTreeMap::new(),
+            spawns_fail: false,
+            failed: BTreeSet::new(),
+            stopped_at_ms: None,
+            cut: false,
+            gave_up: None,
+            announced: 0,
+            exit: None,
+            last_generation: 0,
+        };
+        world.event(Event::Start);
+        world
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for action in step(&mut self.state, event, self.now_ms) {
+                events.extend(self.act(action));
+            }
+            self.check();
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        assert_eq!(self.exit, None, "nothing follows the exit: {action:?}");
+        match action {
+            Action::Spawn { post, generation, seat, .. } => {
+                assert!(self.stopped_at_ms.is_none(), "{post} was started during a drain");
+                assert!(generation > self.last_generation, "generation {generation} was used before");
+                assert!(seat != 0 && seat < self.state.policy.seats());
+                assert!(self.alive.values().all(|fake| fake.seat != seat), "two owners of seat {seat}");
+                assert!(self.alive.values().all(|fake| fake.post != post), "two processes for {post}");
+                self.last_generation = generation;
+                if self.spawns_fail {
+                    self.failed.insert(generation);
+                    return Some(Event::SpawnFailed { generation });
+                }
+                let fake = Fake { post, seat, was_ready: false, killed: false, told_to_drain: false };
+                self.alive.insert(generation, fake);
+            }
+            Action::Drain { generation, .. } => {
+                // It could not be started, and the decision about that is still to come.
+                if self.failed.contains(&generation) {
+                    return None;
+                }
+                let workers_alive = self.alive.values().any(|fake| fake.post != Post::Admin);
+                let fake = self.alive.get_mut(&generation).expect("a drain goes to a living process");
+                assert!(!fake.told_to_drain, "told twice");
+                assert!(fake.post != Post::Admin || !workers_alive, "the admin process goes last");
+                fake.told_to_drain = true;
+            }
+            Action::Kill { generation, reason } => {
+                if self.failed.contains(&generation) {
+                    return None;
+                }
+                let fake = self.alive.get_mut(&generation).expect("a kill goes to a living process");
+                fake.killed = true;
+                self.cut |= reason == KillReason::DrainDeadline && fake.was_ready;
+            }
+            Action::AnnounceReady { workers } => {
+                self.announced += 1;
+                assert!(workers > 0 && self.announced == 1);
+            }
+            Action::Tell(Notice::GaveUp { exit }) => {
+                assert_eq!(self.gave_up, None);
+                self.gave_up = Some(exit);
+            }
+            Action::Tell(Notice::Draining { .. }) => self.stopped_at_ms = Some(self.now_ms),
+            Action::Tell(_) => {}
+            Action::Exit(exit) => {
+                assert!(self.alive.is_empty(), "left processes behind");
+                let clean = if self.cut { Exit::Forced } else { Exit::Clean };
+                assert_eq!(exit, self.gave_up.unwrap_or(clean));
+                self.exit = Some(exit);
+            }
+        }
+        None
+    }
+
+    /// What holds after every step.
+    fn check(&self) {
+        let state = &self.state;
+        let seats_used = state.slots.iter().filter_map(Slot::process).map(|process| process.seat);
+        let mut all: Vec<u16> = state.free_seats.iter().copied().chain(seats_used).collect();
+        all.sort_unstable();
+        assert_eq!(all, (1..state.policy.seats()).collect::<Vec<_>>(), "every seat is free or has one owner");
+        for slot in &state.slots {
+            assert!(slot.early_deaths.len() <= state.policy.restart_limit as usize);
+            match slot.state {
+                SlotState::Empty => assert!(self.stopped_at_ms.is_some(), "{} has neither process nor date", slot.post),
+                SlotState::Backoff { until_ms } | SlotState::Broken { retry_ms: until_ms } => {
+                    assert!(self.stopped_at_ms.is_none());
+                    assert!(until_ms > self.now_ms && until_ms <= self.now_ms + 30_000);
+                    let wait_ms = until_ms - self.now_ms;
+                    let is_last = state.last_live == Some(slot.post) && state.live_workers() == 0;
+                    assert!(!is_last || wait_ms <= 100, "the last live slot waits {wait_ms} ms");
+                    let broken = matches!(slot.state, SlotState::Broken { .. });
+                    assert!(broken || wait_ms <= 12_000);
+                }
+                // Whoever starts or drains has a date, or was killed and is about to be reaped.
+                SlotState::Starting(process) | SlotState::Draining(process) => {
+                    assert!(process.overdue.is_some() || process.killed.is_some(), "{} may stay for ever", slot.post);
+                }
+                SlotState::Live { .. } => {}
+            }
+        }
+    }
+
+    fn pick(&self, index: usize) -> Option<u64> {
+        self.alive.keys().copied().nth(index.checked_rem(self.alive.len())?)
+    }
+
+    fn play(&mut self, one: &Move) {
+        match *one {
+            Move::Wait(ms) => {
+                self.now_ms += ms;
+                self.event(Event::Tick);
+            }
+            Move::Sleep => {
+                self.now_ms = self.state.next_deadline_ms().map_or(self.now_ms, |due_ms| due_ms.max(self.now_ms));
+                self.event(Event::Tick);
+            }
+            Move::SpawnsFail(fail) => self.spawns_fail = fail,
+            Move::Stop => self.event(Event::Stop),
+            Move::Ready(index) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.alive.entry(generation).and_modify(|fake| fake.was_ready = true);
+                self.event(Event::Ready { generation });
+            }
+            Move::Drained(index, forced) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.cut |= forced && self.stopped_at_ms.is_some();
+                self.event(Event::Drained { generation, forced });
+            }
+            Move::Fatal(index, exit_code) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.event(Event::Fatal { generation, exit_code });
+            }
+            Move::LinkLost(index) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.event(Event::LinkLost { generation });
+            }
+            Move::Exits(index, code, lost) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.alive.remove(&generation);
+                self.cut |= self.stopped_at_ms.is_some() && (lost > 0 || code == Some(75));
+                self.event(Event::Exited { generation, code, lost });
+            }
+        }
+    }
+
+    /// Ends the schedule: one signal if there was none, then only time passes and what is killed dies.
+    fn finish(&mut self) {
+        if self.stopped_at_ms.is_none() {
+            self.event(Event::Stop);
+        }
+        for _ in 0..100 {
+            let killed: Vec<u64> = self.alive.iter().filter(|(_, fake)| fake.killed).map(|(key, _)| *key).collect();
+            for generation in killed {
+                self.alive.remove(&generation);
+                self.event(Event::Exited { generation, code: None, lost: 0 });
+            }
+            if self.exit.is_some() {
+                return;
+            }
+            self.play(&Move::Sleep);
+        }
+        panic!("the drain did not end: {:?}", self.state);
+    }
+}
+
+fn any_move() -> impl Strategy<Value = Move> {
+    let code = prop_oneof![Just(None), Just(Some(0)), Just(Some(70)), Just(Some(78))];
+    prop_oneof![
+        4 => (0u64..2_000).prop_map(Move::Wait),
+        1 => (2_000u64..70_000).prop_map(Move::Wait),
+        8 => Just(Move::Sleep),
+        8 => any::<usize>().prop_map(Move::Ready),
+        8 => (any::<usize>(), code, prop_oneof![3 => Just(0u64), 1 => 1u64..9])
+            .prop_map(|(index, code, lost)| Move::Exits(index, code, lost)),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(index, forced)| Move::Drained(index, forced)),
+        1 => (any::<usize>(), prop_oneof![Just(70u8), Just(78)]).prop_map(|(index, code)| Move::Fatal(index, code)),
+        1 => any::<usize>().prop_map(Move::LinkLost),
+        1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
+        1 => prop::bool::weighted(0.2).prop_map(|stop| if stop { Move::Stop } else { Move::Sleep }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_schedule_keeps_the_invariants_and_ends(workers in 1u16..5, moves in prop::collection::vec(any_move(), 0..120)) {
+        let mut world = World::new(workers);
+        for one in &moves {
+            if world.exit.is_some() {
+                break;
+            }
+            world.play(one);
+        }
+        if world.exit.is_none() {
+            world.finish();
+        }
+        prop_assert!(world.exit.is_some());
+    }
+}
