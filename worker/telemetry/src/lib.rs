@@ -1,1 +1,27 @@
-//! Every metric name and help text, and readiness latches.
+//! Every metric this server exposes, and when it is ready.
+//!
+//! # Layout
+//! - `names`: names, help texts and buckets
+//! - `http`: what is counted of requests, by method, route and status
+//! - `tools`: what is counted of tool calls, by tool and error code
+//! - `metrics`: the series of an instance as a plan for the scoreboard, and a process's handles on them
+//! - `exposition`: the scoreboard as Prometheus text
+//! - `readiness`: latches whose owners say when they are done
+//!
+//! # Invariants
+//! - No metric lives in process memory: a handle is a cell of the scoreboard, so a crash loses no count.
+//! - All label sets are known before the first process starts; what does not fit falls under `other`.
+//! - Counting costs no lookup by name, no lock and no allocation.
+
+mod exposition;
+mod http;
+mod metrics;
+pub mod names;
+mod readiness;
+mod tools;
+
+pub use exposition::{ExpositionError, exposition};
+pub use http::{HttpMetrics, Method, Route};
+pub use metrics::{Metrics, UnplannedSeries, plan};
+pub use readiness::{Latch, Readiness};
+pub use tools::ToolMetrics;

@@ -1,0 +1,100 @@
+//! Protocol errors: what a client is told when its message cannot be served.
+
+use serde_json::{Value, json};
+
+use crate::revision::{Era, Revision};
+
+/// Error codes of JSON-RPC 2.0 and of the specification (2026-07-28, "Error Codes").
+pub mod code {
+    /// The body is not JSON.
+    pub const PARSE_ERROR: i32 = -32700;
+    /// The body is JSON but no message.
+    pub const INVALID_REQUEST: i32 = -32600;
+    /// The method is not implemented.
+    pub const METHOD_NOT_FOUND: i32 = -32601;
+    /// The parameters do not fit the method.
+    pub const INVALID_PARAMS: i32 = -32602;
+    /// The fault is the server's.
+    pub const INTERNAL_ERROR: i32 = -32603;
+    /// A header and the body disagree, or a required header is missing.
+    pub const HEADER_MISMATCH: i32 = -32020;
+    /// The version named is not spoken here.
+    pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+}
+
+/// A JSON-RPC error object, with the HTTP status it travels under.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message} ({code})")]
+pub struct RpcError {
+    /// One of [`code`].
+    pub code: i32,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+    /// More, for programs.
+    pub data: Option<Value>,
+    /// HTTP status.
+    pub status: u16,
+}
+
+impl RpcError {
+    /// An error without data under HTTP 400.
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None, status: 400 }
+    }
+
+    /// The same error under another HTTP status.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same error with data.
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// What is wrong with a request that was read: HTTP 400 in the modern era; the legacy era carries such errors in a 200.
+    pub(crate) fn in_era(self, era: Era) -> Self {
+        match era {
+            Era::Modern => self,
+            Era::Legacy => self.with_status(200),
+        }
+    }
+
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(code::INVALID_REQUEST, message)
+    }
+
+    pub(crate) fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(code::INVALID_PARAMS, message)
+    }
+
+    pub(crate) fn header_mismatch(message: impl Into<String>) -> Self {
+        Self::new(code::HEADER_MISMATCH, message)
+    }
+
+    pub(crate) fn method_not_found(method: &str, era: Era) -> Self {
+        let status = match era {
+            Era::Modern => 404,
+            Era::Legacy => 200,
+        };
+        Self::new(code::METHOD_NOT_FOUND, format!("Method not found: {}", shown(method))).with_status(status)
+    }
+
+    pub(crate) fn unsupported_version(requested: &str) -> Self {
+        let supported: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
+        Self::new(code::UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version")
+            .with_data(json!({ "supported": supported, "requested": shown(requested) }))
+    }
+}
+
+/// A client's text as it may stand in an error: bounded, without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 128;
+    let mut out: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        out.push('…');
+    }
+    out
+}

@@ -1,0 +1,67 @@
+//! The `_meta` of a request.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::RpcError;
+use crate::message::Text;
+
+/// What a request of the modern era says of itself.
+///
+/// Source: specification 2026-07-28, "Overview", `_meta`.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Meta<'a> {
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    pub(crate) protocol_version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    pub(crate) client_capabilities: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WithMeta<'a> {
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+}
+
+impl<'a> Meta<'a> {
+    /// Reads `_meta` of the parameters; without one, all is unset.
+    ///
+    /// # Errors
+    /// -32602 if it is not an object.
+    pub(crate) fn read(params: Option<&'a RawValue>) -> Result<Self, RpcError> {
+        let Some(params) = params else {
+            return Ok(Self::default());
+        };
+        let not_read = |_| RpcError::invalid_params("the field `params._meta` must be an object without repeated keys");
+        let WithMeta { meta } = serde_json::from_str(params.get()).map_err(not_read)?;
+        match meta {
+            None => Ok(Self::default()),
+            Some(meta) => serde_json::from_str(meta.get()).map_err(not_read),
+        }
+    }
+
+    /// The declared version.
+    ///
+    /// # Errors
+    /// -32602 if it is missing or not a string.
+    pub(crate) fn version(&self) -> Result<Text<'a>, RpcError> {
+        const KEY: &str = "params._meta[\"io.modelcontextprotocol/protocolVersion\"]";
+        let raw =
+            self.protocol_version.ok_or_else(|| RpcError::invalid_params(format!("the field {KEY} is missing")))?;
+        serde_json::from_str(raw.get())
+            .map_err(|_| RpcError::invalid_params(format!("the field {KEY} must be a string")))
+    }
+
+    /// Checks that the client told its capabilities.
+    ///
+    /// # Errors
+    /// -32602 if they are missing or not an object.
+    pub(crate) fn check_capabilities(&self) -> Result<(), RpcError> {
+        const KEY: &str = "params._meta[\"io.modelcontextprotocol/clientCapabilities\"]";
+        match self.client_capabilities {
+            Some(raw) if raw.get().starts_with('{') => Ok(()),
+            Some(_) => Err(RpcError::invalid_params(format!("the field {KEY} must be an object"))),
+            None => Err(RpcError::invalid_params(format!("the field {KEY} is missing"))),
+        }
+    }
+}
