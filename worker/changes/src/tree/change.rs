@@ -1,0 +1,43 @@
+//! Reading what archiving and validating a change need.
+
+use super::{FileError, METADATA, TASKS, Tree};
+use crate::metadata::Metadata;
+use crate::tasks::{TaskCounts, count};
+use crate::validate::{ChangeFiles, DeltaFile};
+
+impl Tree {
+    /// Reads a change's delta specs, the main specs they touch, and its metadata.
+    pub(crate) fn change_files(&self, name: &str) -> Result<ChangeFiles, FileError> {
+        let dir = self.change(name);
+        let specs = dir.join("specs");
+        let mut deltas = Vec::new();
+        for (capability, path) in self.spec_files(&specs)? {
+            let target = self.specs().join(&capability).join("spec.md");
+            deltas.push(DeltaFile {
+                text: self.reader().read(&path)?,
+                target: self.reader().read_if_there(&target)?,
+                target_path: target.to_string_lossy().into_owned(),
+                capability,
+            });
+        }
+        let mut others = Vec::new();
+        for (path, full) in self.other_markdown(&specs)? {
+            others.push((path, self.reader().read(&full)?));
+        }
+        let metadata = self.reader().read_if_there(&dir.join(METADATA))?;
+        Ok(ChangeFiles {
+            name: name.to_owned(),
+            deltas,
+            root_spec: specs.join("spec.md").is_file(),
+            has_spec_files: self.has_files(&specs)?,
+            others,
+            metadata: Metadata::parse(metadata.as_deref()),
+        })
+    }
+
+    /// How far a change is; a missing file is no tasks.
+    pub(crate) fn task_counts(&self, name: &str) -> Result<TaskCounts, FileError> {
+        let text = self.reader().read_if_there(&self.change(name).join(TASKS))?;
+        Ok(text.map(|text| count(&text)).unwrap_or_default())
+    }
+}
