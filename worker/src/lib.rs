@@ -1,1 +1,36 @@
-//! The only server that knows actix: public app and admin app.
+//! The server processes: a worker serves the public endpoint, the admin process serves metrics and keeps house. The only crate
+//! that knows actix.
+//!
+//! # Layout
+//! - `process`: what both kinds inherit from the supervisor, and how they end; `inherit`: descriptors by number
+//! - `link`: the process's end of the link to the supervisor; `signals`: what the system may send
+//! - `worker`: the life of a worker: build, warm up, serve, drain; `app`: what its requests share
+//! - `assembly`: store, tools and executor, joined
+//! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
+//! - `admin`: the admin process: its listener and the watcher of the tree
+//! - `epochs`: the tree's epoch on the shared memory
+//!
+//! # Invariants
+//! - Nothing blocks the actix thread; files are touched on the pool only.
+//! - A request is executed where it was accepted.
+//! - No state that a client relies on lives in a worker: any worker answers any request.
+//! - A process that loses its supervisor drains and ends.
+
+mod admin;
+mod app;
+mod assembly;
+mod epochs;
+mod error;
+mod inherit;
+mod link;
+mod process;
+mod public;
+mod signals;
+mod worker;
+
+pub use admin::run_admin;
+pub use assembly::Assembly;
+pub use epochs::TreeEpoch;
+pub use error::WorkerError;
+pub use process::{Boot, Build, Exit, StartLogging};
+pub use worker::run_worker;

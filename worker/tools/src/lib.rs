@@ -1,1 +1,34 @@
-//! Tool trait, registry, executor and the built-in tools.
+//! Tools: what they are, who runs them, and the ones built in.
+//!
+//! # Layout
+//! - `tool`: the trait, and what a call knows of its caller
+//! - `error`: what a caller is told when a tool cannot or will not
+//! - `registry`: the tools of a process by name, with their compiled schemas
+//! - `executor`: the one path every call takes, whatever dialect it came in
+//! - `panics`: in a tool an error of one call, elsewhere the end of the process
+//! - `pool`: bounded threads for work that blocks or computes
+//! - `builtin`: the tools over OpenSpec changes
+//!
+//! # Invariants
+//! - Nothing here knows HTTP or actix: a dialect hands in a name and the JSON text of the arguments, and wraps what comes back.
+//! - A panic in a tool becomes an error of that call and is counted; the process lives on.
+//! - A tool that writes is never cut off by its deadline: its caller learns what became of the write.
+//! - Nothing blocks the thread that calls the executor: such work goes to the pool, whose queue has a limit.
+
+mod builtin;
+mod error;
+mod executor;
+pub mod panics;
+mod pool;
+mod registry;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod testing;
+mod tool;
+
+pub use builtin::{Inventory, builtin_tools};
+pub use error::{ToolError, code};
+pub use executor::{Executor, Limits};
+pub use pool::Pool;
+pub use registry::{Registry, RegistryError};
+pub use tool::{BoxFuture, Call, Output, Principal, Tool};

@@ -1,0 +1,59 @@
+//! `task-mcp call`: one tool, here, without a server.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use task_mcp_mcp::CallResult;
+use task_mcp_scoreboard::{Epochs, Plan, Scoreboard};
+use task_mcp_tools::{Call, Principal};
+use task_mcp_worker::{Assembly, TreeEpoch, WorkerError};
+
+use crate::Extensions;
+use crate::cli::{CallArgs, SourceArgs};
+use crate::commands::{print, print_error};
+use crate::composition::{inventory, series};
+use crate::failure::{EX_SOFTWARE, EX_USAGE, Failure};
+use crate::logging;
+use crate::settings::load_settings;
+
+/// Runs the tool and prints its result as JSON; what the tool refuses is printed as JSON on standard error, exit code 1.
+pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Extensions) -> Result<ExitCode, Failure> {
+    let settings = load_settings(sources, &arguments.root)?.settings;
+    logging::start(&settings.telemetry);
+    task_mcp_tools::panics::install_hook();
+
+    let failed = |error: WorkerError| Failure::new(error.exit_code(), error);
+    // Memory and threads of its own: it works the same whether a server runs beside it or not.
+    let plan = Plan { seats: 1, series: series(&inventory(&extensions)) };
+    let scoreboard = Scoreboard::create(&plan).map_err(|error| failed(error.into()))?;
+    let seat = scoreboard.seat(0).ok_or(WorkerError::Seat(0)).map_err(failed)?;
+    let epochs = Epochs::create().map_err(|error| failed(error.into()))?;
+    let epochs = Arc::new(TreeEpoch::new(epochs));
+    let parts = Assembly::new(&settings, extensions.tools, &scoreboard, &seat, epochs, 1).map_err(failed)?;
+    if !parts.executor.knows(&arguments.tool) {
+        let known: Vec<&str> = parts.registry.names().collect();
+        let error = anyhow::anyhow!("no tool is named `{}`; the tools are {}", arguments.tool, known.join(", "));
+        return Err(Failure::new(EX_USAGE, error));
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.context("the runtime cannot be started").map_err(|e| Failure::new(EX_SOFTWARE, e))?;
+    let call = Call { principal: Principal::new(&format!("local:{}", nix::unistd::geteuid())) };
+    let outcome = runtime.block_on(parts.executor.execute(&call, &arguments.tool, &arguments.arguments));
+    Ok(match outcome {
+        Ok(CallResult { structured, .. }) => {
+            print(&pretty(&structured.unwrap_or_default()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            print_error(&pretty(&error.to_json()));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn pretty(json: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    format!("{value:#}\n")
+}

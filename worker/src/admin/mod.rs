@@ -1,0 +1,140 @@
+//! The admin process: the admin listener, and the machine's one housekeeper. It serves no client, so that overload or a crash
+//! loop of the workers never hides the metrics.
+//!
+//! - `watcher`: edits of the tree by hand bump its epoch
+
+mod watcher;
+
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use task_mcp_link::FromProcess;
+use task_mcp_scoreboard::{Role, Scoreboard, Seat, SeatState, monotonic_ms};
+use task_mcp_telemetry::exposition;
+use tokio::time::{sleep, timeout};
+
+use crate::epochs::TreeEpoch;
+use crate::error::WorkerError;
+use crate::link::{Link, addresses, hello};
+use crate::process::{Boot, Build, Exit, Process, StartLogging};
+use crate::signals::Signals;
+
+/// What the requests of the admin listener share.
+struct AdminApp {
+    scoreboard: Scoreboard,
+    token_hash: Option<blake3::Hash>,
+    version: String,
+}
+
+/// Runs the admin process until it is told to end. `tools` and `codes` are those the scoreboard was planned with.
+///
+/// # Errors
+/// What was inherited cannot be served.
+pub fn run_admin(
+    boot: &Boot,
+    build: &Build,
+    tools: &[&str],
+    codes: &[&str],
+    start_logging: StartLogging,
+) -> Result<Exit, WorkerError> {
+    let process = Process::adopt(boot, Role::Admin, start_logging)?;
+    let metrics = task_mcp_telemetry::Metrics::bind(&process.scoreboard, &process.seat, tools, codes)?;
+    let epoch = TreeEpoch::new(process.epochs.clone());
+    watcher::watch(&process.settings.store, epoch, metrics.tree_changes_seen)?;
+    rt::System::new().block_on(serve(boot, build, process))
+}
+
+async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, WorkerError> {
+    let mut signals = Signals::install()?;
+    let seat = process.seat.clone();
+    let mut link = Link::new(process.link)?;
+    link.tell(&hello(boot, build)).await?;
+    let token = process.settings.admin.token;
+    let app = Data::new(AdminApp {
+        scoreboard: process.scoreboard,
+        token_hash: (!token.is_empty()).then(|| blake3::hash(token.expose().as_bytes())),
+        version: build.version.clone(),
+    });
+    let listening = addresses(&process.listeners);
+    let beating = seat.clone();
+    let mut http = HttpServer::new(move || {
+        rt::spawn(beat(beating.clone()));
+        App::new().app_data(app.clone()).route("/metrics", web::get().to(metrics)).default_service(web::to(not_found))
+    })
+    .workers(1)
+    .disable_signals()
+    .tcp_nodelay(true)
+    .max_connections(CONNECTIONS_MAX);
+    for listener in process.listeners {
+        http = http.listen(listener).map_err(WorkerError::Listen)?;
+    }
+    let server = http.run();
+    let handle = server.handle();
+    rt::spawn(server);
+    seat.set_state(SeatState::Live);
+    link.tell(&FromProcess::Ready { listening }).await?;
+
+    // Whatever the supervisor says, also by its silence, is to end.
+    tokio::select! {
+        _drain_or_gone = link.next() => {}
+        () = signals.terminated() => {}
+    }
+    seat.set_state(SeatState::Draining);
+    // A scrape takes milliseconds; there is nothing to wait for beyond the one under way.
+    let _ = timeout(Duration::from_secs(1), handle.stop(true)).await;
+    let _ = link.tell(&FromProcess::Drained { forced: false }).await;
+    Ok(Exit::Drained)
+}
+
+/// Scrapers and operators, not clients.
+const CONNECTIONS_MAX: usize = 64;
+
+async fn beat(seat: Seat) {
+    loop {
+        seat.heartbeat(monotonic_ms());
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn metrics(request: HttpRequest, app: Data<AdminApp>) -> HttpResponse {
+    if !app.admits(&request) {
+        return HttpResponse::Unauthorized()
+            .insert_header((WWW_AUTHENTICATE, "Bearer realm=\"task-mcp admin\""))
+            .json(json!({ "error": { "code": "UNAUTHORIZED", "message": "the admin listener needs its bearer token (admin.token)" } }));
+    }
+    let started_ms = (0..app.scoreboard.seats())
+        .filter_map(|index| app.scoreboard.seat(index))
+        .map(|seat| seat.started_ms())
+        .filter(|started_ms| *started_ms > 0)
+        .min();
+    let uptime_ms = monotonic_ms().saturating_sub(started_ms.unwrap_or_else(monotonic_ms));
+    match exposition(&app.scoreboard, &app.version, uptime_ms as f64 / 1_000.0) {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .body(text),
+        Err(error) => {
+            tracing::error!(error = %error, "The metrics cannot be written.");
+            HttpResponse::InternalServerError().json(json!({ "error": { "code": "INTERNAL_ERROR" } }))
+        }
+    }
+}
+
+impl AdminApp {
+    fn admits(&self, request: &HttpRequest) -> bool {
+        let Some(expected) = &self.token_hash else { return true };
+        let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+        let token =
+            header.and_then(|value| value.split_first_chunk::<7>()).filter(|(s, _)| s.eq_ignore_ascii_case(b"bearer "));
+        token.is_some_and(|(_, token)| bool::from(blake3::hash(token).as_bytes().ct_eq(expected.as_bytes())))
+    }
+}
+
+async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound()
+        .json(json!({ "error": { "code": "NOT_FOUND", "message": "the admin listener serves GET /metrics" } }))
+}

@@ -1,0 +1,70 @@
+//! Every request is counted: in flight while it is served, by status when it is answered.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use task_mcp_scoreboard::Seat;
+use task_mcp_telemetry::{Method, Route};
+
+use crate::app::App;
+
+/// The middleware around all routes. The duration counted ends with the head of the response: the life of a stream is not the
+/// time of a request.
+pub(crate) async fn account(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<Counted>, Error> {
+    let started = Instant::now();
+    let method = Method::of(request.method().as_str());
+    let route = Route::of(request.path());
+    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+        return Err(actix_web::error::ErrorInternalServerError("no app"));
+    };
+    let in_flight = InFlight::new(&app.seat);
+    let mut response = next.call(request).await?;
+    if app.readiness.is_draining() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    app.metrics.http.answered(method, route, response.status().as_u16(), started.elapsed());
+    Ok(response.map_into_boxed_body().map_body(|_, body| Counted { body, _in_flight: in_flight }))
+}
+
+/// A body that keeps its request in flight until its last byte was handed over, or its client left.
+pub(crate) struct Counted {
+    body: BoxBody,
+    _in_flight: InFlight,
+}
+
+impl MessageBody for Counted {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+struct InFlight(Seat);
+
+impl InFlight {
+    fn new(seat: &Seat) -> Self {
+        seat.request_started();
+        Self(seat.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_finished();
+    }
+}

@@ -1,0 +1,89 @@
+//! Reading a body within its limits.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures_util::StreamExt;
+use task_mcp_mcp::{code, exceeds_depth};
+use tokio::time::timeout;
+
+use crate::app::RequestLimits;
+use crate::public::refusal::Refusal;
+
+/// Reads a JSON body.
+///
+/// # Errors
+/// 415 for another type, 413 over `limits.body_bytes`, 408 over `limits.body_timeout_ms`, 400 over `limits.json_depth` or when the
+/// client stops half-way.
+pub(crate) async fn read_json(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limits: &RequestLimits,
+) -> Result<Bytes, Refusal> {
+    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+    if content_type.is_some_and(|value| !value.starts_with(b"application/json")) {
+        return Err(Refusal::new(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be JSON")
+            .with_hint("send the header Content-Type: application/json"));
+    }
+    let body = match timeout(limits.body_timeout, read(request, payload, limits.body_bytes)).await {
+        Ok(body) => body?,
+        Err(_) => {
+            let limit_ms = u64::try_from(limits.body_timeout.as_millis()).unwrap_or(u64::MAX);
+            let text = format!("the body did not arrive within {limit_ms} ms (limits.body_timeout_ms)");
+            return Err(Refusal::new(408, "REQUEST_TIMEOUT", text).with_limit(limit_ms));
+        }
+    };
+    if exceeds_depth(&body, limits.json_depth) {
+        let limit = limits.json_depth;
+        let text = format!("the body nests deeper than {limit} levels (limits.json_depth)");
+        return Err(Refusal::new(400, "JSON_TOO_DEEP", text)
+            .with_hint("send a flatter body")
+            .with_limit(limit.into())
+            .with_rpc_code(code::PARSE_ERROR));
+    }
+    Ok(body)
+}
+
+async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<Bytes, Refusal> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(piece) = payload.next().await {
+        let piece =
+            piece.map_err(|_| Refusal::new(400, "INVALID_BODY", "the body ended early or cannot be decoded"))?;
+        let so_far = if rest.is_empty() { first.as_ref().map_or(0, Bytes::len) } else { rest.len() };
+        if so_far + piece.len() > limit {
+            return Err(too_large(limit));
+        }
+        // Most bodies come in one piece, which then needs no copy.
+        match &first {
+            None => first = Some(piece),
+            Some(start) => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(start);
+                }
+                rest.extend_from_slice(&piece);
+            }
+        }
+    }
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(413, "REQUEST_TOO_LARGE", format!("the body is larger than {limit} bytes (limits.body_bytes)"))
+        .with_hint("send a smaller body, or raise the limit")
+        .with_limit(limit as u64)
+}
+
+/// Takes what is left of a small body off the connection, so that an early refusal does not cost the client its connection: a
+/// handler that leaves a body unread makes the server close it.
+pub(crate) async fn drain_small(request: &HttpRequest, payload: &mut Payload, limits: &RequestLimits) {
+    const SMALL_BYTES: u64 = 16 * 1024;
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes <= SMALL_BYTES) {
+        let _ = timeout(limits.body_timeout, async { while let Some(Ok(_)) = payload.next().await {} }).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! `POST /mcp`: JSON-RPC, or the seed's dialect when the body is one of it.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use task_mcp_mcp::{Reply, RequestHeaders, Route};
+use task_mcp_tools::Call;
+
+use crate::app::App;
+use crate::public::body::{drain_small, read_json};
+use crate::public::refusal::{Form, REQUEST_ID};
+use crate::public::seed;
+
+const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
+
+/// Serves one message. Every answer is one JSON object: nothing that exists so far needs a stream.
+pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
+    let form = form_of(request.headers());
+    let principal = match app.access.check(&request) {
+        Ok(principal) => principal,
+        Err(refusal) => {
+            drain_small(&request, &mut payload, &app.limits).await;
+            return refusal.respond(&request, form);
+        }
+    };
+    let body = match read_json(&request, &mut payload, &app.limits).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.respond(&request, form),
+    };
+    let headers = RequestHeaders {
+        protocol_version: text(request.headers(), PROTOCOL_VERSION),
+        method: text(request.headers(), METHOD),
+        name: text(request.headers(), NAME),
+    };
+    // A client of MCP says so in its headers; a body without them may be of the other dialect.
+    if headers.protocol_version.is_none() && (form == Form::Plain || seed::is_seed(&body)) {
+        return seed::respond_ndjson(&request, app, Call { principal }, &body);
+    }
+    match app.engine.route(&body, &headers) {
+        Route::Reply(reply) => respond(&request, reply),
+        Route::Accepted => HttpResponse::Accepted().finish(),
+        Route::Call(call) => {
+            if !app.executor.knows(call.name()) {
+                return respond(&request, call.refuse(call.unknown_tool()));
+            }
+            let outcome = app.executor.execute(&Call { principal }, call.name(), call.arguments()).await;
+            let result = outcome.unwrap_or_else(|error| error.to_result());
+            respond(&request, call.reply(&app.engine, &result))
+        }
+    }
+}
+
+fn respond(request: &HttpRequest, reply: Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.insert_header((CONTENT_TYPE, "application/json"));
+    if let Some(id) = request.headers().get(REQUEST_ID) {
+        response.insert_header((REQUEST_ID, id.clone()));
+    }
+    response.body(reply.body)
+}
+
+/// Before the body is read, `Accept` tells which dialect a client hopes for.
+fn form_of(headers: &HeaderMap) -> Form {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("application/x-ndjson") && !accept.contains("application/json") {
+        Form::Plain
+    } else {
+        Form::JsonRpc
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+}

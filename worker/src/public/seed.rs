@@ -1,0 +1,242 @@
+//! The dialect of the document the project started from: `{tool, input, apiVersion}` in, NDJSON lines out of `/mcp`, server-sent
+//! events out of `/sse`.
+//!
+//! A request that names no tool of this server is refused with an HTTP status. From then on the answer is a 200 stream, and what
+//! goes wrong with the tool is told inside it.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use actix_web_lab::sse;
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use task_mcp_mcp::{CallResult, json_string};
+use task_mcp_telemetry::Metrics;
+use task_mcp_tools::{Call, ToolError};
+
+use crate::app::App;
+use crate::public::body::{drain_small, read_json};
+use crate::public::refusal::{API_VERSION, Form, REQUEST_ID, Refusal, request_id};
+
+/// Whether a body is of this dialect: it names a tool and is no JSON-RPC message.
+pub(crate) fn is_seed(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Probe<'a> {
+        #[serde(borrow, default)]
+        jsonrpc: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        tool: Option<&'a RawValue>,
+    }
+    serde_json::from_slice::<Probe<'_>>(body).is_ok_and(|probe| probe.tool.is_some() && probe.jsonrpc.is_none())
+}
+
+/// `POST /sse`.
+pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
+    let principal = match app.access.check(&request) {
+        Ok(principal) => principal,
+        Err(refusal) => {
+            drain_small(&request, &mut payload, &app.limits).await;
+            return refusal.respond(&request, Form::Plain);
+        }
+    };
+    let asked = match read_json(&request, &mut payload, &app.limits).await {
+        Ok(body) => Asked::read(&body, &app),
+        Err(refusal) => Err(refusal),
+    };
+    match asked {
+        Ok(asked) => respond_sse(&request, app, Call { principal }, asked),
+        Err(refusal) => refusal.respond(&request, Form::Plain),
+    }
+}
+
+/// Answers a body that [`is_seed`] with NDJSON lines: start, result or error, end.
+pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, body: &[u8]) -> HttpResponse {
+    let asked = match Asked::read(body, &app) {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.respond(request, Form::Plain),
+    };
+    let start = format!(
+        "{{\"type\":\"start\",\"ts\":{},\"tool\":{},\"apiVersion\":\"{API_VERSION}\"}}\n",
+        Timestamp::now().as_millisecond(),
+        literal(&asked.tool),
+    );
+    let outcome = async move {
+        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await;
+        let ts = Timestamp::now().as_millisecond();
+        let mut lines = match outcome {
+            Ok(result) => {
+                let mut line = format!("{{\"type\":\"result\",\"ts\":{ts},\"result\":").into_bytes();
+                write_result(&result, &mut line);
+                line
+            }
+            Err(error) => {
+                let mut line = format!("{{\"type\":\"error\",\"ts\":{ts},\"error\":").into_bytes();
+                line.extend_from_slice(&error.to_json());
+                line
+            }
+        };
+        lines.extend_from_slice(format!("}}\n{{\"type\":\"end\",\"ts\":{ts}}}\n").as_bytes());
+        Bytes::from(lines)
+    };
+    let lines = stream::once(async { Bytes::from(start) }).chain(stream::once(outcome)).map(Ok::<_, Infallible>);
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/x-ndjson"))
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .insert_header((REQUEST_ID, request_id(request)))
+        .streaming(lines)
+}
+
+/// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; then the one event.
+fn respond_sse(request: &HttpRequest, app: Data<App>, call: Call, asked: Asked) -> HttpResponse {
+    let id = request_id(request);
+    let event_id = id.to_str().unwrap_or_default().to_owned();
+    let heartbeat: Duration = app.limits.heartbeat;
+    let open = OpenStream::new(&app);
+    let opening = format!("keep-alive {}", Timestamp::now().as_millisecond());
+    let outcome = async move {
+        let _open = open;
+        let (started, started_at) = (Instant::now(), Timestamp::now());
+        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await;
+        let (name, data) = event(&asked.tool, &outcome, started_at, started.elapsed());
+        sse::Data::new(data).event(name).id(event_id).into()
+    };
+    let opening = stream::once(async { sse::Event::Comment(opening.into()) });
+    let events = opening.chain(stream::once(outcome)).map(Ok::<_, Infallible>);
+    let mut response = sse::Sse::from_stream(Box::pin(events)).with_keep_alive(heartbeat).respond_to(request);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(actix_web::http::header::HeaderName::from_static(REQUEST_ID), id);
+    response
+}
+
+/// Tells nginx not to hold events back.
+const X_ACCEL_BUFFERING: actix_web::http::header::HeaderName =
+    actix_web::http::header::HeaderName::from_static("x-accel-buffering");
+
+/// Counts an open event stream for as long as it lives.
+struct OpenStream {
+    metrics: Metrics,
+    seat: task_mcp_scoreboard::Seat,
+}
+
+impl OpenStream {
+    fn new(app: &App) -> Self {
+        app.metrics.sse_active.add(1);
+        app.seat.stream_opened();
+        Self { metrics: app.metrics.clone(), seat: app.seat.clone() }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.metrics.sse_active.add(-1);
+        self.seat.stream_closed();
+    }
+}
+
+/// A request of this dialect whose envelope is in order.
+struct Asked {
+    tool: String,
+    input: String,
+}
+
+impl Asked {
+    /// Reads the envelope.
+    ///
+    /// # Errors
+    /// 400 for a body of another shape, 404 for a tool this server does not have.
+    fn read(body: &[u8], app: &App) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            #[serde(borrow, default)]
+            tool: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            input: Option<&'a RawValue>,
+            #[serde(borrow, default, rename = "apiVersion")]
+            api_version: Option<&'a RawValue>,
+        }
+        let invalid = |text: &str| {
+            Refusal::new(400, "INVALID_INPUT", text).with_hint(r#"send {"tool":"changes.active","input":{}}"#)
+        };
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(body).map_err(|_| invalid("the body must be one JSON object"))?;
+        if let Some(version) = envelope.api_version {
+            let version: Option<Cow<'_, str>> = serde_json::from_str(version.get()).ok();
+            if !version.is_some_and(|version| version == "1" || version.starts_with("1.")) {
+                return Err(invalid("the field `apiVersion` must be a string of version 1, such as \"1.0.0\""));
+            }
+        }
+        let tool = envelope.tool.ok_or_else(|| invalid("the field `tool` is missing"))?;
+        let Ok(tool) = serde_json::from_str::<String>(tool.get()) else {
+            return Err(Refusal::new(400, "INVALID_TOOL_NAME", "the field `tool` must be a string"));
+        };
+        if !app.executor.knows(&tool) {
+            let names_a_tool = (1..=128).contains(&tool.len())
+                && tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+            return Err(if names_a_tool {
+                Refusal::new(404, "TOOL_NOT_FOUND", format!("no tool is named `{tool}`"))
+                    .with_hint("the MCP method `tools/list` names the tools")
+            } else {
+                let text = "a tool's name has 1 to 128 characters of A-Z, a-z, 0-9, `_`, `-` and `.`";
+                Refusal::new(400, "INVALID_TOOL_NAME", text)
+            });
+        }
+        let input = envelope.input.map_or("{}", RawValue::get);
+        if !input.starts_with('{') {
+            return Err(invalid("the field `input` must be an object"));
+        }
+        Ok(Self { tool, input: input.to_owned() })
+    }
+}
+
+/// Name and data of the event that ends a stream.
+fn event(
+    tool: &str,
+    outcome: &Result<CallResult, ToolError>,
+    started_at: Timestamp,
+    duration: Duration,
+) -> (&'static str, String) {
+    let tool = literal(tool);
+    match outcome {
+        Ok(result) => {
+            let head = format!(
+                "{{\"apiVersion\":\"{API_VERSION}\",\"tool\":{tool},\"startedAt\":\"{started_at}\",\"duration\":{},\"result\":",
+                duration.as_millis()
+            );
+            let mut data = head.into_bytes();
+            write_result(result, &mut data);
+            data.push(b'}');
+            ("result", text(data))
+        }
+        Err(error) => {
+            let head =
+                format!("{{\"apiVersion\":\"{API_VERSION}\",\"tool\":{tool},\"startedAt\":\"{started_at}\",\"error\":");
+            let mut data = head.into_bytes();
+            data.extend_from_slice(&error.to_json());
+            data.push(b'}');
+            ("error", text(data))
+        }
+    }
+}
+
+fn write_result(result: &CallResult, out: &mut Vec<u8>) {
+    out.push(b'{');
+    result.write_fields(out);
+    out.push(b'}');
+}
+
+fn literal(value: &str) -> String {
+    text(json_string(value).into())
+}
+
+/// JSON that this server wrote is UTF-8; should a fragment not be, the client sees where.
+fn text(json: Vec<u8>) -> String {
+    String::from_utf8(json).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

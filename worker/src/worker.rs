@@ -1,0 +1,262 @@
+//! The life of a worker: build, warm up, serve, drain.
+
+use std::any::Any;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_web::{App as ActixApp, HttpServer, middleware, rt, web};
+use task_mcp_changes::ActiveQuery;
+use task_mcp_config::Settings;
+use task_mcp_link::{FromProcess, ToProcess};
+use task_mcp_mcp::{Catalog, Engine, ServerInfo};
+use task_mcp_scoreboard::{Role, Seat, SeatState, monotonic_ms};
+use task_mcp_telemetry::{Latch, Readiness};
+use task_mcp_tools::Tool;
+use tokio::time::sleep;
+
+use crate::app::{App, RequestLimits};
+use crate::assembly::Assembly;
+
+use crate::epochs::TreeEpoch;
+use crate::error::WorkerError;
+use crate::link::{Link, addresses, hello};
+use crate::process::{Boot, Build, Exit, Process, StartLogging};
+use crate::public::access::Access;
+use crate::public::{accounting, routes};
+use crate::signals::Signals;
+
+/// How often the actix thread says that it runs.
+const HEARTBEAT: Duration = Duration::from_millis(50);
+/// How often a drain looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// Runs a worker until it has drained. `tools` come beside the built-in ones.
+///
+/// # Errors
+/// What was inherited or configured cannot be served.
+pub fn run_worker(
+    boot: &Boot,
+    build: &Build,
+    tools: Vec<Arc<dyn Tool>>,
+    start_logging: StartLogging,
+) -> Result<Exit, WorkerError> {
+    let process = Process::adopt(boot, Role::Worker, start_logging)?;
+    rt::System::new().block_on(serve(boot, build, tools, process))
+}
+
+async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: Process) -> Result<Exit, WorkerError> {
+    let mut signals = Signals::install()?;
+    let Process { settings, scoreboard, seat, epochs, link, listeners } = process;
+    let mut link = Link::new(link)?;
+    link.tell(&hello(boot, build)).await?;
+    let listening = addresses(&listeners);
+    let epochs = Arc::new(TreeEpoch::new(epochs));
+    let readiness = Readiness::default();
+    let warm = readiness.latch();
+    let started = Assembly::new(&settings, tools, &scoreboard, &seat, epochs, pool_threads(&settings))
+        .and_then(|assembly| start(&settings, build, assembly, &seat, readiness, listeners));
+    let (app, server) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            link.tell_fatal(&error).await;
+            return Err(error);
+        }
+    };
+    let handle = server.handle();
+    let mut server = rt::spawn(server);
+    warm_up(&app, warm).await;
+    seat.set_state(SeatState::Live);
+    link.tell(&FromProcess::Ready { listening }).await?;
+
+    let drain_timeout = Duration::from_secs(settings.supervisor.drain_timeout_s);
+    let deadline = tokio::select! {
+        message = link.next() => match message {
+            Some(ToProcess::Drain { deadline_ms }) => Duration::from_millis(deadline_ms),
+            None => {
+                tracing::warn!("The supervisor is gone; the worker drains and ends.");
+                drain_timeout
+            }
+        },
+        () = signals.terminated() => drain_timeout,
+        ended = &mut server => {
+            let reason = match ended {
+                Ok(Ok(())) => std::io::Error::other("the server ended by itself"),
+                Ok(Err(error)) => error,
+                Err(error) => std::io::Error::other(error),
+            };
+            let error = WorkerError::Listen(reason);
+            link.tell_fatal(&error).await;
+            return Err(error);
+        }
+    };
+    // A supervisor that is gone hears nothing; the drain goes on all the same.
+    let _ = link.tell(&FromProcess::Draining).await;
+    let lame_duck = Duration::from_millis(settings.supervisor.lame_duck_ms);
+    let exit = drain(&app, &handle, lame_duck, deadline).await;
+    let _ = link.tell(&FromProcess::Drained { forced: exit == Exit::Forced }).await;
+    Ok(exit)
+}
+
+/// Builds what the requests share and starts to serve it.
+fn start(
+    settings: &Settings,
+    build: &Build,
+    assembly: Assembly,
+    seat: &Seat,
+    readiness: Readiness,
+    listeners: Vec<TcpListener>,
+) -> Result<(web::Data<App>, Server), WorkerError> {
+    let app = web::Data::new(build_app(settings, build, assembly, seat, readiness)?);
+    let server = http_server(settings, listeners, app.clone())?;
+    Ok((app, server))
+}
+
+fn build_app(
+    settings: &Settings,
+    build: &Build,
+    assembly: Assembly,
+    seat: &Seat,
+    readiness: Readiness,
+) -> Result<App, WorkerError> {
+    let catalog = Catalog::new(&server_info(build), assembly.registry.descriptions())?;
+    Ok(App {
+        engine: Engine::new(catalog),
+        executor: assembly.executor,
+        pool: assembly.pool,
+        store: assembly.store,
+        access: Access::new(settings),
+        readiness,
+        metrics: assembly.metrics,
+        seat: seat.clone(),
+        limits: RequestLimits {
+            body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
+            body_timeout: Duration::from_millis(settings.limits.body_timeout_ms),
+            json_depth: settings.limits.json_depth,
+            heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
+        },
+        version: build.version.clone(),
+        started: Instant::now(),
+    })
+}
+
+/// The threads of the pool are divided over the workers, so that the instance never computes on more than it was given.
+fn pool_threads(settings: &Settings) -> usize {
+    let total = match settings.tools.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => usize::from(threads),
+    };
+    total.div_ceil(usize::from(settings.server.workers.max(1)))
+}
+
+fn server_info(build: &Build) -> ServerInfo {
+    ServerInfo {
+        name: "task-mcp".to_owned(),
+        title: "Task MCP".to_owned(),
+        version: build.version.clone(),
+        instructions: "Plans and ships changes in a repository that uses OpenSpec. Call changes.active first to see what is \
+                       under way, change.show before you work on one, change.open to propose a new one, and change.archive \
+                       when its tasks are done: it merges the change into the living specs."
+            .to_owned(),
+    }
+}
+
+fn http_server(settings: &Settings, listeners: Vec<TcpListener>, app: web::Data<App>) -> Result<Server, WorkerError> {
+    let limits = &settings.limits;
+    let workers = usize::from(settings.server.workers.max(1));
+    let seat = app.seat.clone();
+    let mut http = HttpServer::new(move || {
+        // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
+        rt::spawn(beat(app.seat.clone()));
+        ActixApp::new().app_data(app.clone()).wrap(middleware::from_fn(accounting::account)).configure(routes)
+    })
+    .workers(1)
+    .disable_signals()
+    .keep_alive(Duration::from_secs(limits.keep_alive_s))
+    .client_request_timeout(Duration::from_millis(limits.headers_timeout_ms))
+    .max_connections((limits.max_connections as usize).div_ceil(workers))
+    .shutdown_timeout(settings.supervisor.drain_timeout_s)
+    .tcp_nodelay(true)
+    .on_connect(move |_: &dyn Any, extensions: &mut Extensions| {
+        seat.connection_opened();
+        extensions.insert(OpenConnection(seat.clone()));
+    });
+    for listener in listeners {
+        http = http.listen(listener).map_err(WorkerError::Listen)?;
+    }
+    Ok(http.run())
+}
+
+/// Lives in the data of a connection and is dropped with it.
+struct OpenConnection(Seat);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+async fn beat(seat: Seat) {
+    loop {
+        seat.heartbeat(monotonic_ms());
+        sleep(HEARTBEAT).await;
+    }
+}
+
+/// Reads the tree once, so that the first client does not wait for it. A tree that cannot be read keeps the worker from being
+/// ready for nothing but itself: calls say what is wrong with it.
+async fn warm_up(app: &App, latch: Latch) {
+    let started = Instant::now();
+    match app.store.active(ActiveQuery::default()).await {
+        Ok(page) => {
+            let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(changes = page.total, duration_ms, "The index of changes is warm.");
+        }
+        Err(error) => tracing::warn!(error = %error, "The tree of changes cannot be read yet; calls will say so."),
+    }
+    drop(latch);
+}
+
+/// Takes leave: responses say `Connection: close` and readiness fails at once, new connections are still served for the lame
+/// duck's time, calls in flight finish, and the deadline cuts what is left. Ends early when no connection is open.
+async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration, deadline: Duration) -> Exit {
+    let started = Instant::now();
+    let App { seat, pool, .. } = app;
+    app.readiness.drain();
+    seat.set_state(SeatState::Draining);
+    tracing::info!(in_flight = seat.in_flight(), open_connections = seat.open_connections(), "The worker drains.");
+    loop {
+        sleep(DRAIN_POLL).await;
+        let waited = started.elapsed();
+        let unfinished = seat.in_flight() > 0 || pool.unfinished() > 0;
+        if waited >= deadline {
+            if !unfinished {
+                break;
+            }
+            tracing::warn!(
+                in_flight = seat.in_flight(),
+                jobs = pool.unfinished(),
+                "The deadline of the drain is over; what is unfinished is cut (supervisor.drain_timeout_s)."
+            );
+            rt::spawn(handle.stop(false));
+            return Exit::Forced;
+        }
+        let idle = seat.open_connections() == 0 && waited >= lame_duck.min(IDLE_GRACE);
+        if !unfinished && (idle || waited >= lame_duck) {
+            break;
+        }
+    }
+    // A graceful stop closes idle connections and polls once a second for the rest: the count of connections is quicker.
+    rt::spawn(handle.stop(true));
+    let closing = Instant::now();
+    while seat.open_connections() > 0 && closing.elapsed() < CLOSE_TIMEOUT && started.elapsed() < deadline {
+        sleep(DRAIN_POLL).await;
+    }
+    Exit::Drained
+}
+
+/// Long enough for a connection that waits in the accept queue to be taken.
+const IDLE_GRACE: Duration = Duration::from_millis(100);
+/// How long connections without a request may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,95 @@
+//! `change.archive`.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use task_mcp_changes::{ArchiveRequest, ChangesError, Store};
+use task_mcp_mcp::ToolDescription;
+
+use super::schema::{self, count, list, text};
+use super::{Outline, answer, slug, typed};
+use crate::error::ToolError;
+use crate::tool::{BoxFuture, Call, Output, Tool};
+
+/// Merges a change into the living specs and moves it to the archive.
+pub(super) struct Archive(pub(super) Arc<dyn Store>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Arguments {
+    slug: String,
+    #[serde(default)]
+    allow_open_tasks: bool,
+}
+
+pub(super) fn describe() -> ToolDescription {
+    Outline {
+        name: "change.archive",
+        title: "Archive a change",
+        description: "Ships a finished change: checks it, merges its deltas into the living specs, writes receipt.json, moves it to \
+                      the archive and drops its lock. A change with open tasks is refused unless allowOpenTasks is true.",
+        input: schema::closed(
+            json!({
+                "slug": schema::slug(),
+                "allowOpenTasks": json!({ "type": "boolean", "default": false, "description": "Archive although tasks are open" }),
+            }),
+            &["slug"],
+        ),
+        output: schema::open(
+            json!({
+                "apiVersion": text("Version of this shape"),
+                "slug": text("Name of the change"),
+                "archived": json!({ "type": "boolean" }),
+                "alreadyArchived": json!({ "type": "boolean", "description": "True if it was archived before this call" }),
+                "archivedAs": text("Name in the archive"),
+                "receipt": schema::open(
+                    json!({
+                        "slug": text("Name of the change"),
+                        "commits": list(text("Commit")),
+                        "filesTouched": list(text("Path below the root")),
+                        "tests": schema::open(
+                            json!({ "added": count("Tests added"), "updated": count("Tests changed"), "passed": json!({ "type": "boolean" }) }),
+                            &["added", "updated", "passed"],
+                        ),
+                        "archivedAt": text("When"),
+                        "toolVersions": schema::texts(&[]),
+                    }),
+                    &["slug", "commits", "filesTouched", "tests", "archivedAt", "toolVersions"],
+                ),
+                "totals": schema::open(
+                    json!({
+                        "added": count("Requirements added"),
+                        "modified": count("Requirements replaced"),
+                        "removed": count("Requirements removed"),
+                        "renamed": count("Requirements renamed"),
+                    }),
+                    &["added", "modified", "removed", "renamed"],
+                ),
+                "warnings": list(text("Warning")),
+                "toolVersions": schema::texts(&[]),
+            }),
+            &["apiVersion", "slug", "archived", "alreadyArchived", "archivedAs", "receipt"],
+        ),
+        writes: true,
+    }
+    .into()
+}
+
+impl Tool for Archive {
+    fn describe(&self) -> ToolDescription {
+        describe()
+    }
+
+    fn error_codes(&self) -> &'static [&'static str] {
+        ChangesError::CODES
+    }
+
+    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+        Box::pin(async move {
+            let Arguments { slug: name, allow_open_tasks } = typed(arguments)?;
+            let principal = call.principal.name().to_owned();
+            answer(self.0.archive(ArchiveRequest { slug: slug(&name)?, allow_open_tasks, principal }).await)
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! What a caller is told when a tool cannot or will not.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use task_mcp_mcp::{CallResult, json_string};
+
+/// Error codes that are the executor's own. A tool's domain has further ones; [`Tool::error_codes`](crate::Tool::error_codes)
+/// names them, because every label of a metric must be known before the first call.
+pub mod code {
+    /// The arguments do not fit the tool's schema.
+    pub const INVALID_INPUT: &str = "INVALID_INPUT";
+    /// No tool has that name.
+    pub const TOOL_NOT_FOUND: &str = "TOOL_NOT_FOUND";
+    /// The call took longer than its deadline.
+    pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
+    /// The pool's queue is full.
+    pub const OVERLOADED: &str = "OVERLOADED";
+    /// The result is larger than the limit.
+    pub const RESPONSE_TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+    /// The fault is the server's; its log says more.
+    pub const INTERNAL_ERROR: &str = "INTERNAL_ERROR";
+
+    /// All of the above.
+    pub const ALL: [&str; 6] =
+        [INVALID_INPUT, TOOL_NOT_FOUND, DEADLINE_EXCEEDED, OVERLOADED, RESPONSE_TOO_LARGE, INTERNAL_ERROR];
+}
+
+/// A failed call, as every dialect tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ToolError {
+    /// Stable code for programs.
+    pub code: Cow<'static, str>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// More, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+impl ToolError {
+    /// An error without hint and details.
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), hint: None, details: None }
+    }
+
+    /// The same error with a remedy.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error with details.
+    pub fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// What a caller is told of a fault that is ours: nothing internal.
+    pub(crate) fn internal() -> Self {
+        Self::new(code::INTERNAL_ERROR, "the tool failed inside the server")
+            .with_hint("try again; the server's log names the cause")
+    }
+
+    /// The error as a tool result: a model reads it in the text, which is JSON for programs too. There is no
+    /// `structuredContent`, because that would have to fit the tool's output schema.
+    pub fn to_result(&self) -> CallResult {
+        let text = serde_json::to_string(&serde_json::json!({ "error": self })).unwrap_or_else(|_| self.to_string());
+        CallResult { structured: None, text: json_string(&text), is_error: true }
+    }
+
+    /// The error object as JSON.
+    pub fn to_json(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_else(|_| b"{}".to_vec()).into()
+    }
+}

@@ -1,0 +1,262 @@
+//! The one path every call takes, whatever dialect it came in: validate, run within the deadline, check the size, answer.
+//!
+//! Authorisation per tool, rate limits, idempotency, the cache and single flight have their places between these steps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use task_mcp_mcp::{CallResult, json_string};
+use task_mcp_telemetry::ToolMetrics;
+
+use crate::error::{ToolError, code};
+use crate::panics::{Guarded, Panicked};
+use crate::registry::{Entry, Registry};
+use crate::tool::{Call, Output};
+
+/// What one call may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a tool that only reads may take.
+    pub deadline: Duration,
+    /// Size of a result's JSON.
+    pub response_bytes: usize,
+}
+
+/// Runs calls. One for each process, shared by its dialects.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    registry: Arc<Registry>,
+    limits: Limits,
+    metrics: ToolMetrics,
+}
+
+impl Executor {
+    /// An executor over `registry`; `metrics` was bound with the registry's names and codes in their order.
+    pub fn new(registry: Arc<Registry>, limits: Limits, metrics: ToolMetrics) -> Self {
+        Self { registry, limits, metrics }
+    }
+
+    /// Whether a tool of that name exists. A dialect asks first where an unknown tool is an error of the protocol.
+    pub fn knows(&self, name: &str) -> bool {
+        self.registry.get(name).is_some()
+    }
+
+    /// Runs one call. `arguments` is JSON text, as the client wrote it.
+    ///
+    /// # Errors
+    /// A [`ToolError`] with one of [`code::ALL`] or of the tool's own codes.
+    pub async fn execute(&self, call: &Call, name: &str, arguments: &str) -> Result<CallResult, ToolError> {
+        let Some(entry) = self.registry.get(name) else {
+            return Err(ToolError::new(code::TOOL_NOT_FOUND, "no tool has that name")
+                .with_hint("the method `tools/list` names the tools"));
+        };
+        let started = Instant::now();
+        let outcome = self.run(entry, call, name, arguments).await;
+        self.metrics.executed(entry.index, started.elapsed());
+        if let Err(error) = &outcome {
+            let position = self.registry.error_codes().iter().position(|known| *known == error.code);
+            self.metrics.failed(entry.index, position);
+        }
+        outcome
+    }
+
+    async fn run(&self, entry: &Entry, call: &Call, name: &str, arguments: &str) -> Result<CallResult, ToolError> {
+        let arguments = validated(entry, arguments)?;
+        let running = Guarded(entry.tool.call(call, arguments));
+        let finished = if entry.read_only {
+            match tokio::time::timeout(self.limits.deadline, running).await {
+                Ok(finished) => finished,
+                Err(_) => return Err(self.too_slow()),
+            }
+        } else {
+            running.await
+        };
+        match finished {
+            Ok(output) => self.fragments(output?),
+            Err(Panicked) => {
+                self.metrics.panicked();
+                tracing::error!(tool = name, "A tool panicked; its caller got an error and the process goes on.");
+                Err(ToolError::internal())
+            }
+        }
+    }
+
+    fn fragments(&self, output: Output) -> Result<CallResult, ToolError> {
+        let text = output.into_json();
+        let limit = self.limits.response_bytes;
+        if text.len() > limit {
+            let message = format!("the result has {} bytes, the limit is {limit} (limits.response_bytes)", text.len());
+            return Err(ToolError::new(code::RESPONSE_TOO_LARGE, message).with_hint("ask for a smaller page"));
+        }
+        Ok(CallResult { text: json_string(&text), structured: Some(text.into()), is_error: false })
+    }
+
+    fn too_slow(&self) -> ToolError {
+        let limit_ms = self.limits.deadline.as_millis();
+        ToolError::new(code::DEADLINE_EXCEEDED, format!("the call took longer than {limit_ms} ms (tools.deadline_ms)"))
+            .with_hint("try again later")
+    }
+}
+
+/// The arguments as a value that fits the tool's schema.
+fn validated(entry: &Entry, arguments: &str) -> Result<Value, ToolError> {
+    const PROBLEMS_MAX: usize = 8;
+    let value: Value = serde_json::from_str(arguments)
+        .map_err(|_| ToolError::new(code::INVALID_INPUT, "the arguments are not a JSON object"))?;
+    if entry.input.is_valid(&value) {
+        return Ok(value);
+    }
+    let problems: Vec<(String, String)> = entry
+        .input
+        .iter_errors(&value)
+        .take(PROBLEMS_MAX)
+        .map(|error| (field_of(&error.instance_path().to_string()), bounded(&error.to_string())))
+        .collect();
+    let sentences: Vec<String> = problems.iter().map(|(field, problem)| format!("{field}: {problem}")).collect();
+    let details: Vec<Value> =
+        problems.iter().map(|(field, problem)| json!({ "field": field, "problem": problem })).collect();
+    Err(ToolError::new(code::INVALID_INPUT, sentences.join("; "))
+        .with_hint("`tools/list` shows the tool's input schema")
+        .with_details(json!({ "problems": details })))
+}
+
+/// `/a/0` as `a.0`; the whole as `arguments`.
+fn field_of(pointer: &str) -> String {
+    if pointer.is_empty() {
+        "arguments".to_owned()
+    } else {
+        bounded(&pointer.trim_start_matches('/').replace('/', "."))
+    }
+}
+
+/// A validator's words may quote the client at length.
+fn bounded(text: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use task_mcp_mcp::{ToolAnnotations, ToolDescription};
+    use task_mcp_scoreboard::Scoreboard;
+
+    use super::*;
+    use crate::testing::{counted, metrics_with, panics};
+    use crate::{BoxFuture, Principal, Tool};
+
+    /// Does what its argument says.
+    struct Probe {
+        writes: bool,
+    }
+
+    impl Tool for Probe {
+        fn describe(&self) -> ToolDescription {
+            ToolDescription {
+                name: if self.writes { "probe.write" } else { "probe.read" }.into(),
+                title: String::new(),
+                description: String::new(),
+                input_schema: json!({
+                    "type": "object",
+                    "properties": { "do": { "type": "string" }, "n": { "type": "integer", "maximum": 5 } },
+                    "additionalProperties": false,
+                }),
+                output_schema: None,
+                annotations: ToolAnnotations {
+                    read_only_hint: !self.writes,
+                    destructive_hint: false,
+                    idempotent_hint: true,
+                    open_world_hint: false,
+                },
+            }
+        }
+
+        fn error_codes(&self) -> &'static [&'static str] {
+            &["EPROBE"]
+        }
+
+        fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+            Box::pin(async move {
+                match arguments.get("do").and_then(Value::as_str) {
+                    Some("panic") => panic!("on purpose"),
+                    Some("fail") => Err(ToolError::new("EPROBE", "on purpose")),
+                    Some("slow") => {
+                        tokio::time::sleep(Duration::from_secs(3)).await;
+                        Output::of(&json!({ "slow": true }))
+                    }
+                    Some("large") => Output::of(&"x".repeat(2_000)),
+                    _ => Output::of(&arguments),
+                }
+            })
+        }
+    }
+
+    fn executor() -> (Executor, Scoreboard) {
+        let tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Probe { writes: false }), Arc::new(Probe { writes: true })];
+        let registry = Arc::new(Registry::new(tools).unwrap());
+        let names: Vec<&str> = registry.names().collect();
+        let (metrics, scoreboard) = metrics_with(&names, registry.error_codes());
+        let limits = Limits { deadline: Duration::from_secs(1), response_bytes: 1_000 };
+        (Executor::new(registry, limits, metrics), scoreboard)
+    }
+
+    async fn run(executor: &Executor, name: &str, arguments: &str) -> Result<CallResult, ToolError> {
+        executor.execute(&Call { principal: Principal::anonymous() }, name, arguments).await
+    }
+
+    #[tokio::test]
+    async fn arguments_that_do_not_fit_name_the_field_and_the_limit() {
+        let (executor, scoreboard) = executor();
+        let error = run(&executor, "probe.read", r#"{"n":9,"other":1}"#).await.unwrap_err();
+        assert_eq!(error.code, code::INVALID_INPUT);
+        for part in ["n:", "5", "other"] {
+            assert!(error.message.contains(part), "{part}: {}", error.message);
+        }
+        assert_eq!(run(&executor, "probe.read", "nonsense").await.unwrap_err().code, code::INVALID_INPUT);
+        let labels = [("tool", "probe.read"), ("code", code::INVALID_INPUT)];
+        assert_eq!(counted(&scoreboard, task_mcp_telemetry::names::TOOL_ERRORS, &labels), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_one_error_and_tells_nothing() {
+        let (executor, scoreboard) = executor();
+        let error = run(&executor, "probe.read", r#"{"do":"panic"}"#).await.unwrap_err();
+        assert_eq!(error.code, code::INTERNAL_ERROR);
+        assert!(!format!("{error:?}").contains("on purpose"));
+        assert_eq!(panics(&scoreboard), 1);
+        assert!(run(&executor, "probe.read", "{}").await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_cuts_a_read_and_never_a_write() {
+        let (executor, _) = executor();
+        let error = run(&executor, "probe.read", r#"{"do":"slow"}"#).await.unwrap_err();
+        assert_eq!(error.code, code::DEADLINE_EXCEEDED);
+        assert!(error.message.contains("1000 ms"), "{error}");
+        let written = run(&executor, "probe.write", r#"{"do":"slow"}"#).await.unwrap();
+        assert_eq!(written.structured.unwrap(), r#"{"slow":true}"#);
+    }
+
+    #[tokio::test]
+    async fn a_result_over_the_limit_is_an_error() {
+        let (executor, _) = executor();
+        let error = run(&executor, "probe.read", r#"{"do":"large"}"#).await.unwrap_err();
+        assert_eq!(error.code, code::RESPONSE_TOO_LARGE);
+        assert!(error.message.contains("1000") && error.message.contains("limits.response_bytes"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn errors_of_a_tool_and_of_a_missing_one_keep_their_codes() {
+        let (executor, _) = executor();
+        assert_eq!(run(&executor, "probe.read", r#"{"do":"fail"}"#).await.unwrap_err().code, "EPROBE");
+        assert_eq!(run(&executor, "gone", "{}").await.unwrap_err().code, code::TOOL_NOT_FOUND);
+        let text = run(&executor, "probe.read", r#"{"do":"fail"}"#).await.unwrap_err().to_result().text;
+        let text: String = serde_json::from_slice(&text).unwrap();
+        let told: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["error"]["code"], "EPROBE");
+    }
+}

@@ -1,0 +1,101 @@
+//! The tools of a process by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jsonschema::Validator;
+use task_mcp_mcp::ToolDescription;
+
+use crate::error::code;
+use crate::tool::Tool;
+
+/// Why tools cannot be registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Two tools share a name.
+    #[error("two tools are named `{0}`")]
+    Duplicate(String),
+    /// A schema is no schema.
+    #[error("the input schema of the tool `{tool}` is not valid JSON Schema: {reason}")]
+    Schema {
+        /// The tool.
+        tool: String,
+        /// What the compiler says.
+        reason: String,
+    },
+}
+
+/// One registered tool.
+pub(crate) struct Entry {
+    pub(crate) tool: Arc<dyn Tool>,
+    pub(crate) input: Validator,
+    pub(crate) read_only: bool,
+    /// Its place in the order of registration; metrics are bound by it.
+    pub(crate) index: usize,
+}
+
+/// The tools of a process, in the order they are listed.
+pub struct Registry {
+    entries: HashMap<String, Entry>,
+    descriptions: Vec<ToolDescription>,
+    codes: Vec<&'static str>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl Registry {
+    /// Registers `tools`, compiling their schemas.
+    ///
+    /// # Errors
+    /// Two tools of one name, or a schema that is none.
+    pub fn new(tools: Vec<Arc<dyn Tool>>) -> Result<Self, RegistryError> {
+        let codes = all_codes(tools.iter().map(|tool| tool.error_codes()));
+        let mut registry = Self { entries: HashMap::with_capacity(tools.len()), descriptions: Vec::new(), codes };
+        for (index, tool) in tools.into_iter().enumerate() {
+            let description = tool.describe();
+            let name = description.name.clone();
+            let input = jsonschema::validator_for(&description.input_schema)
+                .map_err(|error| RegistryError::Schema { tool: name.clone(), reason: error.to_string() })?;
+            let read_only = description.annotations.read_only_hint;
+            registry.descriptions.push(description);
+            if registry.entries.insert(name.clone(), Entry { tool, input, read_only, index }).is_some() {
+                return Err(RegistryError::Duplicate(name));
+            }
+        }
+        Ok(registry)
+    }
+
+    /// What `tools/list` shows, in order.
+    pub fn descriptions(&self) -> &[ToolDescription] {
+        &self.descriptions
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.descriptions.iter().map(|description| description.name.as_str())
+    }
+
+    /// Every code an error of these tools may carry, without repetition.
+    pub fn error_codes(&self) -> &[&'static str] {
+        &self.codes
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+}
+
+/// The executor's own codes and those of the tools, without repetition, in order of appearance.
+pub(crate) fn all_codes<'a>(of_tools: impl Iterator<Item = &'a [&'static str]>) -> Vec<&'static str> {
+    let mut codes = code::ALL.to_vec();
+    for code in of_tools.flatten() {
+        if !codes.contains(code) {
+            codes.push(code);
+        }
+    }
+    codes
+}

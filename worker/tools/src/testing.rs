@@ -1,0 +1,31 @@
+//! What the tests of this crate share.
+
+use task_mcp_scoreboard::{Plan, Sample, Scoreboard};
+use task_mcp_telemetry::{Metrics, ToolMetrics, names, plan};
+
+use crate::error::code;
+
+/// Metrics for tools of the given names, and the scoreboard they are on.
+pub(crate) fn metrics(tools: &[&str]) -> (ToolMetrics, Scoreboard) {
+    metrics_with(tools, &code::ALL)
+}
+
+/// The same for given error codes.
+pub(crate) fn metrics_with(tools: &[&str], codes: &[&str]) -> (ToolMetrics, Scoreboard) {
+    let scoreboard = Scoreboard::create(&Plan { seats: 1, series: plan(tools, codes) }).unwrap();
+    let seat = scoreboard.seat(0).unwrap();
+    (Metrics::bind(&scoreboard, &seat, tools, codes).unwrap().tools, scoreboard)
+}
+
+/// How many panics were counted.
+pub(crate) fn panics(scoreboard: &Scoreboard) -> u64 {
+    counted(scoreboard, names::TOOL_PANICS, &[])
+}
+
+/// What a counter says.
+pub(crate) fn counted(scoreboard: &Scoreboard, name: &str, labels: &[(&str, &str)]) -> u64 {
+    match scoreboard.total(scoreboard.find(name, labels).unwrap()) {
+        Some(Sample::Counter(count)) => count,
+        other => panic!("{name} is no counter: {other:?}"),
+    }
+}
