@@ -1,0 +1,128 @@
+//! Starts the server and reads its banner.
+
+use std::{
+    fmt::Display,
+    fs::{self, File},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{
+    command::program,
+    process::{Process, Signal},
+    server::{Server, read},
+};
+
+/// A debug build on a busy machine of two cores; the promise itself has a test of its own.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How a server is to be started.
+pub struct ServerBuilder {
+    fixture: bool,
+    arguments: Vec<String>,
+    settings: String,
+    folder: TempDir,
+}
+
+impl ServerBuilder {
+    /// A server without arguments of its own.
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { fixture: false, arguments: Vec::new(), settings: String::new(), folder }
+    }
+
+    /// The fixture's binary: the same server with tools whose cost and effects tests know.
+    pub fn fixture(mut self) -> Self {
+        self.fixture = true;
+        self
+    }
+
+    /// One setting, as `--set` takes it; a later one wins.
+    pub fn set(self, key: &str, value: impl Display) -> Self {
+        self.argument("--set").argument(&format!("{key}={value}"))
+    }
+
+    /// One more argument of `serve`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Settings as the text of a configuration file.
+    pub fn settings(mut self, toml: &str) -> Self {
+        self.settings.push_str(toml);
+        self
+    }
+
+    /// Starts the server and waits until it prints its addresses.
+    pub fn start(self) -> Server {
+        match self.try_start() {
+            Ok(server) => server,
+            Err((status, stdout, stderr)) => panic!("the server ended with {status}\n{stdout}\n{stderr}"),
+        }
+    }
+
+    /// Starts a server that must refuse to run: its exit status and standard error.
+    pub fn start_refused(self) -> (i32, String) {
+        match self.try_start() {
+            Ok(server) => panic!("it serves at {}, but should have refused to start", server.url()),
+            Err((status, _, stderr)) => (status.code().unwrap_or(-1), stderr),
+        }
+    }
+
+    fn try_start(self) -> Result<Server, (ExitStatus, String, String)> {
+        let folder = self.folder;
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("settings.toml"), &self.settings).expect("settings are writable");
+        let log = |name| Stdio::from(File::create(file(name)).expect("logs are writable"));
+        let mut command = program(self.fixture, folder.path());
+        command.arg("serve").arg("--config").arg(file("settings.toml"));
+        for (key, value) in [
+            ("server.listen", "127.0.0.1:0".into()),
+            ("server.workers", "2".into()),
+            ("admin.listen", "127.0.0.1:0".into()),
+            ("supervisor.runtime_dir", file("run")),
+            ("supervisor.state_dir", file("state")),
+        ] {
+            let value: PathBuf = value;
+            command.arg("--set").arg(format!("{key}={}", value.display()));
+        }
+        command.args(&self.arguments).stdout(log("stdout")).stderr(log("stderr"));
+        let mut child = command.spawn().expect("the server starts");
+        let started = Instant::now();
+        let (address, admin_address) = loop {
+            let stdout = read(&file("stdout"));
+            if let (Some(address), Some(admin)) = (advertised(&stdout, "endpoint"), advertised(&stdout, "metrics")) {
+                break (address, admin);
+            }
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                return Err((status, stdout, read(&file("stderr"))));
+            }
+            if started.elapsed() > START_LIMIT {
+                end_by_force(&mut child);
+                panic!("no banner within {START_LIMIT:?}:\n{stdout}\n{}", read(&file("stderr")));
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        Ok(Server::new(child, folder, address, admin_address))
+    }
+}
+
+fn end_by_force(child: &mut Child) {
+    let children = Process::children_of(child.id().try_into().expect("pids fit"));
+    let _ = child.kill();
+    let _ = child.wait();
+    children.iter().for_each(|process| process.signal(Signal::SIGKILL));
+}
+
+/// The address in a banner line such as `endpoint   http://127.0.0.1:8443/mcp`, once the line is complete.
+fn advertised(stdout: &str, name: &str) -> Option<SocketAddr> {
+    let line = stdout.split_inclusive('\n').find(|line| line.ends_with('\n') && line.trim_start().starts_with(name))?;
+    let url = line.split_whitespace().nth(1)?.strip_prefix("http://")?;
+    url.split('/').next()?.parse().ok()
+}
