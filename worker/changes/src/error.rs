@@ -183,9 +183,13 @@ impl ChangesError {
     /// What the caller can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoTree => "Run `openspec init` there, or point store.root at the folder that holds openspec/.".to_owned(),
+            Self::NoTree => {
+                "Run `openspec init` there, or point store.root at the folder that holds openspec/.".to_owned()
+            }
             Self::BadSlug { .. } => crate::Slug::RULE.to_owned(),
-            Self::BadToken => "Pass nextPageToken of the page before as it came, or leave it out for page 1.".to_owned(),
+            Self::BadToken => {
+                "Pass nextPageToken of the page before as it came, or leave it out for page 1.".to_owned()
+            }
             Self::NoChange { near, .. } if near.is_empty() => "List the changes with changes.active.".to_owned(),
             Self::NoChange { near, .. } => format!("Did you mean: {}?", near.join(", ")),
             Self::Archived { .. } => "Open a new change under another slug.".to_owned(),

@@ -30,7 +30,11 @@ impl Metadata {
     pub fn parse(text: Option<&str>) -> Self {
         let Some(text) = text else { return Self::default() };
         let Some(value) = yaml(text) else {
-            return Self::invalid("the file is not valid YAML", mentions(text, "skip_specs"), mentions(text, "retire_capabilities"));
+            return Self::invalid(
+                "the file is not valid YAML",
+                mentions(text, "skip_specs"),
+                mentions(text, "retire_capabilities"),
+            );
         };
         let set = |key: &str| value.get(key).is_some_and(|v| *v != Value::Bool(false));
         match check(&value) {
@@ -52,6 +56,13 @@ impl Metadata {
     }
 }
 
+/// The `created` day, if it is one.
+pub(crate) fn created(text: &str) -> Option<String> {
+    let value = yaml(text)?;
+    let day = value.get("created")?.as_str()?;
+    day.parse::<jiff::civil::Date>().is_ok().then(|| day.to_owned())
+}
+
 /// YAML 1.2 scalars as JSON values: `yes` is text. The parser's own budget bounds aliases and depth.
 fn yaml(text: &str) -> Option<Value> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
@@ -59,9 +70,9 @@ fn yaml(text: &str) -> Option<Value> {
 }
 
 fn mentions(text: &str, key: &str) -> bool {
-    text.lines().filter_map(|line| line.split_once(':')).any(|(name, value)| {
-        name.trim_matches([' ', '\t', '"', '\'']) == key && value.trim() != "false"
-    })
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .any(|(name, value)| name.trim_matches([' ', '\t', '"', '\'']) == key && value.trim() != "false")
 }
 
 /// The first thing that does not fit, in the CLI's words.

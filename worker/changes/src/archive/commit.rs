@@ -108,7 +108,7 @@ impl Lock {
                      claim at {} and rerun.",
                     path.display()
                 );
-                return Err(Failure::new("archive_target_exists", message));
+                return Err(Failure::new("archive_target_exists", message).busy());
             }
             Err(error) => return Err(error.into()),
         };

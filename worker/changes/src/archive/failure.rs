@@ -1,6 +1,7 @@
 //! Why an archive was refused.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::tree::FileError;
 use crate::validate::{Issue, Level};
@@ -11,17 +12,27 @@ pub(crate) struct Failure {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) fix: Option<String>,
+    pub(crate) more: Box<More>,
+}
+
+/// What not every refusal has.
+#[derive(Debug, Default)]
+pub(crate) struct More {
     /// What the CLI prints to standard output instead of the message, without `--json`.
     pub(crate) report: Option<String>,
     /// The findings behind it, for the tools.
     pub(crate) issues: Vec<Issue>,
+    /// Another archive holds the lock; later it may work.
+    pub(crate) busy: bool,
+    /// The path that leaves the tree.
+    pub(crate) outside: Option<PathBuf>,
     /// The file error behind it; its text may name absolute paths.
     pub(crate) source: Option<FileError>,
 }
 
 impl Failure {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fix: None, report: None, issues: Vec::new(), source: None }
+        Self { code, message: message.into(), fix: None, more: Box::default() }
     }
 
     pub(crate) fn with_fix(mut self, fix: impl Into<String>) -> Self {
@@ -29,32 +40,50 @@ impl Failure {
         self
     }
 
+    /// Another archive holds the lock.
+    pub(super) fn busy(mut self) -> Self {
+        self.more.busy = true;
+        self
+    }
+
+    /// A path leaves the tree.
+    pub(super) fn outside(path: &Path) -> Self {
+        let message = format!("Refusing to archive through a path outside the OpenSpec root: {}", path.display());
+        let mut failure = Self::new("archive_path_outside_root", message);
+        failure.more.outside = Some(path.to_owned());
+        failure
+    }
+
+    fn with_report(mut self, report: String, issues: Vec<Issue>) -> Self {
+        self.more.report = Some(report);
+        self.more.issues = issues;
+        self
+    }
+
+    fn with_source(mut self, source: FileError) -> Self {
+        self.more.source = Some(source);
+        self
+    }
+
     /// The delta specs of a change do not pass.
     pub(super) fn validation(name: &str, issues: Vec<Issue>) -> Self {
         let report = format!(
-            "\nValidation errors in change delta specs:\n{}Validation failed. Please fix the errors before archiving.\n\
+            "\nValidation errors in change delta specs:\n{}\nValidation failed. Please fix the errors before archiving.\n\
              To skip validation (not recommended), use --no-validate flag.\n",
             marked(&issues)
         );
-        Self {
-            code: "archive_validation_failed",
-            message: format!("Validation failed for change '{name}'."),
-            fix: Some(format!(
-                "Run openspec validate {name} for details, fix the errors, or rerun with --no-validate."
-            )),
-            report: Some(report),
-            issues,
-            source: None,
-        }
+        let fix = format!("Run openspec validate {name} for details, fix the errors, or rerun with --no-validate.");
+        Self::new("archive_validation_failed", format!("Validation failed for change '{name}'."))
+            .with_fix(fix)
+            .with_report(report, issues)
     }
 
     /// A delta cannot be merged.
     pub(super) fn update(message: String) -> Self {
-        Self {
-            report: Some(format!("{message}\nAborted. No files were changed.\n")),
-            ..Self::new("archive_spec_update_failed", message)
-                .with_fix("Fix the change delta specs and rerun. No files were changed.")
-        }
+        let report = format!("{message}\nAborted. No files were changed.\n");
+        Self::new("archive_spec_update_failed", message)
+            .with_fix("Fix the change delta specs and rerun. No files were changed.")
+            .with_report(report, Vec::new())
     }
 
     /// A rebuilt spec does not pass. `hint` is about retiring the capability.
@@ -63,29 +92,27 @@ impl Failure {
         let report = format!(
             "\nValidation errors in rebuilt spec for {capability} (will not write changes):\n{}{arrow}Aborted. No files \
              were changed.\n",
-            marked_tight(&issues)
+            marked(&issues)
         );
         let fix = hint.unwrap_or_else(|| format!("Run openspec validate {capability} after fixing the change deltas."));
-        Self {
-            code: "archive_spec_validation_failed",
-            message: format!("Rebuilt spec for '{capability}' failed validation. No files were changed."),
-            fix: Some(fix),
-            report: Some(report),
-            issues,
-            source: None,
-        }
+        let message = format!("Rebuilt spec for '{capability}' failed validation. No files were changed.");
+        Self::new("archive_spec_validation_failed", message).with_fix(fix).with_report(report, issues)
     }
 
     /// A failed system call, worded as Node words it.
     pub(super) fn system(error: io::Error, call: &str) -> Self {
         let message = format!("{}, {call}", node_words(&error));
-        Self { source: Some(FileError::Io(error)), ..Self::new("archive_error", message) }
+        Self::new("archive_error", message).with_source(FileError::Io(error))
     }
 }
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self { source: Some(error), ..Self::new("archive_error", String::new()) }.named()
+        let message = match &error {
+            FileError::Io(error) => node_words(error),
+            other => other.to_string(),
+        };
+        Self::new("archive_error", message).with_source(error)
     }
 }
 
@@ -95,28 +122,14 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl Failure {
-    fn named(mut self) -> Self {
-        self.message = match &self.source {
-            Some(FileError::Io(error)) => node_words(error),
-            Some(error) => error.to_string(),
-            None => String::new(),
-        };
-        self
-    }
-}
-
-fn marked_tight(issues: &[Issue]) -> String {
+/// The findings as the CLI lists them; INFO is left out.
+fn marked(issues: &[Issue]) -> String {
     let line = |issue: &Issue| match issue.level {
         Level::Error => Some(format!("  ✗ {}\n", issue.message)),
         Level::Warning => Some(format!("  ⚠ {}\n", issue.message)),
         Level::Info => None,
     };
     issues.iter().filter_map(line).collect()
-}
-
-fn marked(issues: &[Issue]) -> String {
-    marked_tight(issues) + "\n"
 }
 
 fn node_words(error: &io::Error) -> String {

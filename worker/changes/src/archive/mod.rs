@@ -7,7 +7,7 @@ mod failure;
 mod retire;
 mod updates;
 
-pub(crate) use commit::Commit;
+pub(crate) use commit::{Commit, LOCK_FILE};
 pub(crate) use failure::Failure;
 pub(crate) use updates::{SpecUpdate, merge_all, vet};
 
@@ -73,6 +73,9 @@ pub(crate) fn check_deltas(files: &ChangeFiles) -> Result<(), Failure> {
 pub(crate) fn destination(tree: &Tree, name: &str, today: Date) -> Result<String, Failure> {
     static DATED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\d{4}-\d{2}-\d{2}-"));
     let archived = if DATED.is_match(name) { name.to_owned() } else { format!("{today}-{name}") };
+    if !tree.contains(&tree.archive()) {
+        return Err(Failure::outside(&tree.archive()));
+    }
     fs::create_dir_all(tree.archive())?;
     if fs::symlink_metadata(tree.archive().join(&archived)).is_ok() {
         return Err(Failure::new("archive_target_exists", format!("Archive '{archived}' already exists.")));

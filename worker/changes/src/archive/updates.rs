@@ -35,8 +35,7 @@ pub(crate) fn merge_all(tree: &Tree, files: &ChangeFiles) -> Result<Vec<SpecUpda
     let one = |file: &crate::validate::DeltaFile| {
         let path = tree.specs().join(&file.capability).join("spec.md");
         if !tree.contains(&path) {
-            let message = format!("Spec path for '{}' is outside the OpenSpec root.", file.capability);
-            return Err(Failure::new("archive_path_outside_root", message));
+            return Err(Failure::outside(&path));
         }
         let input = Input {
             capability: &file.capability,

@@ -43,8 +43,10 @@ pub(super) fn run(argv: &[String], cwd: &Path, clock: &dyn Clock) -> CliOutput {
         Ok(Some(_)) if !json => CliOutput::ok(said),
         Ok(Some(archive)) => CliOutput::ok(super::json(&Success { archive, root })),
         Err(failure) if json => CliOutput::failed(refusal(failure, root), String::new()),
-        Err(Failure { report: Some(report), .. }) => CliOutput::failed(said + &report, String::new()),
-        Err(failure) => CliOutput::failed(said, error_text(&failure.message, failure.fix.as_deref())),
+        Err(failure) => match failure.more.report {
+            Some(report) => CliOutput::failed(said + &report, String::new()),
+            None => CliOutput::failed(said, error_text(&failure.message, failure.fix.as_deref())),
+        },
     }
 }
 
@@ -178,7 +180,9 @@ impl Run<'_> {
         }
         if self.json {
             let message = "Skipping validation requires confirmation: rerun with --yes.";
-            return Err(Failure::new(CODE, message).with_fix("openspec archive <change-name> --json --no-validate --yes"));
+            return Err(
+                Failure::new(CODE, message).with_fix("openspec archive <change-name> --json --no-validate --yes")
+            );
         }
         self.said.push_str("⚠️  WARNING: Skipping validation may archive invalid specs. Continue? (y/N) (y/N) ");
         let message = "Skipping validation requires confirmation, and no answer could be read from stdin.";
@@ -242,8 +246,12 @@ impl Run<'_> {
                 continue;
             }
             self.say(format!("Applying changes to {path}:"));
-            let rows =
-                [("+", counts.added, "added"), ("~", counts.modified, "modified"), ("-", counts.removed, "removed"), ("→", counts.renamed, "renamed")];
+            let rows = [
+                ("+", counts.added, "added"),
+                ("~", counts.modified, "modified"),
+                ("-", counts.removed, "removed"),
+                ("→", counts.renamed, "renamed"),
+            ];
             for (sign, n, word) in rows.into_iter().filter(|(_, n, _)| *n > 0) {
                 self.say(format!("  {sign} {n} {word}"));
             }

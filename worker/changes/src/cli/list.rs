@@ -210,11 +210,6 @@ fn no_root(as_json: bool, specs: bool) -> CliOutput {
         target: Some("openspec.root"),
         ..Status::error("no_openspec_root", NO_ROOT.to_owned(), Some(NO_ROOT_FIX.to_owned()))
     };
-    let answer = Answer {
-        changes: (!specs).then_some([]),
-        specs: specs.then_some([]),
-        root: None,
-        status: [status],
-    };
+    let answer = Answer { changes: (!specs).then_some([]), specs: specs.then_some([]), root: None, status: [status] };
     CliOutput::failed(json(&answer), String::new())
 }

@@ -7,7 +7,8 @@ const PUNCTUATION: &str = "_-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$";
 
 /// Compares by base letters, then lower case before upper case, then by bytes.
 pub(super) fn by_name(a: &str, b: &str) -> Ordering {
-    let primary = a.chars().flat_map(char::to_lowercase).map(weight).cmp(b.chars().flat_map(char::to_lowercase).map(weight));
+    let primary =
+        a.chars().flat_map(char::to_lowercase).map(weight).cmp(b.chars().flat_map(char::to_lowercase).map(weight));
     let case = || a.chars().map(char::is_uppercase).cmp(b.chars().map(char::is_uppercase));
     primary.then_with(case).then_with(|| a.cmp(b))
 }

@@ -61,7 +61,8 @@ impl<'a> Work<'a> {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), Refused> {
         let id = self.id;
-        let refuse = |name: &str, why: String| Err(Refused(format!("{id} RENAMED failed for {} - {why}", header(name))));
+        let refuse =
+            |name: &str, why: String| Err(Refused(format!("{id} RENAMED failed for {} - {why}", header(name))));
         let Some(slot) = self.by_name.get(from).copied() else {
             if !self.by_name.contains_key(to) {
                 return refuse(from, "source not found".to_owned());
@@ -80,7 +81,10 @@ impl<'a> Work<'a> {
         }
         if let Some(near) = self.near(to, from) {
             let near = quoted(&near);
-            return refuse(to, format!("{near} already exists and differs only in case or spacing; choose a distinct name"));
+            return refuse(
+                to,
+                format!("{near} already exists and differs only in case or spacing; choose a distinct name"),
+            );
         }
         self.by_name.remove(from);
         self.forget(from);

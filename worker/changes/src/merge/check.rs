@@ -48,7 +48,9 @@ pub(super) fn delta(id: &str, delta: &Delta) -> Result<Vec<String>, Refused> {
     for rename in &delta.renamed {
         if let Some(note) = removed_again(&rename.from, &spelled) {
             let header = header(&rename.from);
-            return refuse(format!("requirement present in multiple sections (RENAMED and REMOVED) for {header}{note}"));
+            return refuse(format!(
+                "requirement present in multiple sections (RENAMED and REMOVED) for {header}{note}"
+            ));
         }
         if in_modified.contains(rename.from.as_str()) {
             let to = quoted(&rename.to);

@@ -42,7 +42,10 @@ pub(crate) fn iso_ms(ms: i64) -> String {
 /// Compiles a JavaScript pattern: `\s`, `\S`, `\b`, `.` keep their JavaScript meaning, and `(?i)` in front folds ASCII
 /// letters only. Just the syntax this crate uses; classes may hold `\s`.
 pub(crate) fn pattern(source: &str) -> Regex {
-    #[expect(clippy::expect_used, reason = "every pattern is a literal, compiled by the tests of the module that has it")]
+    #[expect(
+        clippy::expect_used,
+        reason = "every pattern is a literal, compiled by the tests of the module that has it"
+    )]
     Regex::new(&translate(source)).expect("a literal pattern")
 }
 

@@ -16,7 +16,11 @@ impl Tree {
             deltas.push(DeltaFile {
                 text: self.reader().read(&path)?,
                 target: self.reader().read_if_there(&target)?,
-                target_path: target.to_string_lossy().into_owned(),
+                target_path: if self.reader().is_strict() {
+                    self.relative(&target)
+                } else {
+                    target.to_string_lossy().into_owned()
+                },
                 capability,
             });
         }

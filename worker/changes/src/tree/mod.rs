@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use read::{FileError, Reader};
-pub(crate) use scan::newest_mtime_ms;
+pub(crate) use scan::{mtime_ms, newest_mtime_ms, plain_files};
 pub(crate) use write::{remove_empty_dirs, replace_file};
 
 /// The tree below one root.
@@ -20,6 +20,7 @@ pub(crate) struct Tree {
 }
 
 /// The files of a change the tools know by name.
+pub(crate) const PROPOSAL: &str = "proposal.md";
 pub(crate) const TASKS: &str = "tasks.md";
 pub(crate) const METADATA: &str = ".openspec.yaml";
 
@@ -61,6 +62,11 @@ impl Tree {
     /// The folder of an active change. The caller has checked the name.
     pub(crate) fn change(&self, name: &str) -> PathBuf {
         self.changes().join(name)
+    }
+
+    /// Our own folder: locks, unfinished changes, the journal. Nothing the CLI lists lies there.
+    pub(crate) fn private(&self) -> PathBuf {
+        self.root.join("openspec/.task-mcp")
     }
 
     /// A path as messages and receipts print it: relative to the root, with slashes.

@@ -1,8 +1,11 @@
 //! Reading a document: leniently as the CLI does, or with a limit and strict UTF-8 as the tools do.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 /// How documents are read.
 #[derive(Clone, Copy, Debug)]
@@ -12,15 +15,17 @@ pub(crate) struct Reader {
     strict: bool,
 }
 
-/// Why a document could not be read. Paths are for the log; the outward message has relative ones.
+/// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("the file is larger than {limit_bytes} bytes")]
-    TooLarge { limit_bytes: u64 },
-    #[error("the file is not valid UTF-8 (byte {at})")]
-    NotUtf8 { at: usize },
+    #[error("{path} is larger than {limit_bytes} bytes", path = path.display())]
+    TooLarge { path: PathBuf, limit_bytes: u64 },
+    #[error("{path} is not valid UTF-8", path = path.display())]
+    NotUtf8 { path: PathBuf },
+    #[error("{path} is a symbolic link", path = path.display())]
+    Link { path: PathBuf },
 }
 
 impl Reader {
@@ -29,21 +34,26 @@ impl Reader {
         Self { limit_bytes: u64::MAX, strict: false }
     }
 
-    /// At most `limit_bytes`; strict UTF-8.
+    /// At most `limit_bytes`, strict UTF-8, plain files only.
     pub(crate) const fn tools(limit_bytes: u64) -> Self {
         Self { limit_bytes, strict: true }
+    }
+
+    /// Whether this is how the tools read: then messages have relative paths too.
+    pub(crate) const fn is_strict(self) -> bool {
+        self.strict
     }
 
     /// Reads a document.
     pub(crate) fn read(self, path: &Path) -> Result<String, FileError> {
         let mut bytes = Vec::new();
-        let taken = File::open(path)?.take(self.limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        let taken = self.open(path)?.take(self.limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
         if taken as u64 > self.limit_bytes {
-            return Err(FileError::TooLarge { limit_bytes: self.limit_bytes });
+            return Err(FileError::TooLarge { path: path.to_owned(), limit_bytes: self.limit_bytes });
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(text),
-            Err(error) if self.strict => Err(FileError::NotUtf8 { at: error.utf8_error().valid_up_to() }),
+            Err(_) if self.strict => Err(FileError::NotUtf8 { path: path.to_owned() }),
             Err(error) => Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()),
         }
     }
@@ -55,6 +65,19 @@ impl Reader {
             Err(FileError::Io(error)) if missing(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Strictly: no link is followed, and a pipe that somebody put there keeps nobody waiting.
+    fn open(self, path: &Path) -> Result<File, FileError> {
+        if !self.strict {
+            return Ok(File::open(path)?);
+        }
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+            let link = error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32);
+            if link { FileError::Link { path: path.to_owned() } } else { FileError::Io(error) }
+        })?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(io::ErrorKind::InvalidInput).into()) }
     }
 }
 

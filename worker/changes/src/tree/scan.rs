@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Tree;
+use super::{FileError, Tree};
 
 /// Folders are followed this deep; a tree of real folders never gets there.
 const DEPTH_MAX: usize = 32;
@@ -98,6 +98,19 @@ impl Nested {
     }
 }
 
+/// Every file below `dir`, dot files included, relative to it; sorted. The first link found is the error.
+pub(crate) fn plain_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut files = Vec::new();
+    visit(dir, DEPTH_MAX, &mut |path| files.push(path.to_owned()))?;
+    files.sort();
+    for path in &files {
+        if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+            return Err(FileError::Link { path: path.clone() });
+        }
+    }
+    Ok(files.into_iter().filter_map(|path| path.strip_prefix(dir).map(Path::to_owned).ok()).collect())
+}
+
 /// The newest change of any file below, else of the folder; milliseconds since the epoch.
 pub(crate) fn newest_mtime_ms(dir: &Path) -> io::Result<i64> {
     let mut newest = None;
@@ -109,7 +122,7 @@ pub(crate) fn newest_mtime_ms(dir: &Path) -> io::Result<i64> {
     newest.map_or_else(|| fs::metadata(dir).map(|meta| mtime_ms(&meta)), Ok)
 }
 
-fn mtime_ms(meta: &fs::Metadata) -> i64 {
+pub(crate) fn mtime_ms(meta: &fs::Metadata) -> i64 {
     meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000)
 }
 

@@ -155,7 +155,10 @@ impl Check<'_> {
             }
             if modified.contains(rename.from.as_str()) {
                 let to = &rename.to;
-                self.say(Level::Error, format!("MODIFIED references old name from RENAMED. Use new header for \"{to}\""));
+                self.say(
+                    Level::Error,
+                    format!("MODIFIED references old name from RENAMED. Use new header for \"{to}\""),
+                );
             }
             if added.contains(rename.to.as_str()) {
                 self.say(Level::Error, format!("RENAMED TO collides with ADDED for \"{}\"", rename.to));

@@ -82,9 +82,8 @@ fn purpose(parsed: &ParsedSpec) -> Option<Issue> {
         let line = parsed.purpose_line + 1 + blank;
         return Some(Issue::new(Level::Warning, "overview", PLACEHOLDER_TEXT).at(line));
     }
-    (utf16_len(text) < PURPOSE_MIN_UNITS).then(|| {
-        Issue::new(Level::Warning, "overview", "Purpose section is too brief (less than 50 characters)")
-    })
+    (utf16_len(text) < PURPOSE_MIN_UNITS)
+        .then(|| Issue::new(Level::Warning, "overview", "Purpose section is too brief (less than 50 characters)"))
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! The recorded reports of `validate`, compared with what the crate finds for the same files.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
-
-mod support;
 
 use std::fs;
 use std::path::Path;
 
-use support::ordered::Ordered;
-use support::stage::{Case, Run, cases_dir, read_json};
 use task_mcp_changes::validate::{Issue, change_in, spec};
+
+use crate::harness::ordered::Ordered;
+use crate::harness::stage::{Case, Run, cases_dir, read_json};
 
 /// Items compared: changes and main specs of all recorded single-item reports.
 const ITEMS: usize = 121;
@@ -25,8 +23,12 @@ fn issues_are_found_as_recorded() {
         let stage = tempfile::tempdir().unwrap();
         case.set(&dir, stage.path(), "2026-03-04");
         let recorded: Vec<Run> = read_json(&dir.join("expected.json"));
-        for run in recorded.iter().filter(|run| run.argv[0] == "validate" && !run.argv.iter().any(|a| a == "--archived")) {
-            let Some(Ordered::List(list)) = run.stdout_json.as_ref().and_then(|json| json.get("items")) else { continue };
+        for run in
+            recorded.iter().filter(|run| run.argv[0] == "validate" && !run.argv.iter().any(|a| a == "--archived"))
+        {
+            let Some(Ordered::List(list)) = run.stdout_json.as_ref().and_then(|json| json.get("items")) else {
+                continue;
+            };
             for item in list {
                 let (Some(Ordered::Text(id)), Some(Ordered::Text(kind))) = (item.get("id"), item.get("type")) else {
                     panic!("an item without id")

@@ -1,0 +1,200 @@
+//! `change.archive`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::journal::RECEIPT;
+use super::templates::{is_untouched, marks};
+use super::{Core, Place};
+use crate::archive::{Commit, SpecUpdate, check_deltas, destination, locate, merge_all, vet};
+use crate::error::ChangesError;
+use crate::merge::Counts;
+use crate::store::types::API_VERSION;
+use crate::store::{ArchiveRequest, ArchivedChange, Receipt, ReceiptTests, Slug, ToolVersions, Totals};
+use crate::text::iso_ms;
+use crate::tree::{mtime_ms, plain_files, replace_file};
+use crate::validate::ChangeFiles;
+
+const VERSIONS: ToolVersions = ToolVersions::of("change.archive");
+
+impl Core {
+    pub(super) fn archive(&self, request: &ArchiveRequest) -> Result<ArchivedChange, ChangesError> {
+        // Refusals that need no writing are given before anything is locked or written.
+        if let Some(answer) = self.already(&request.slug)? {
+            return Ok(answer);
+        }
+        self.ready(request)?;
+        let _guard = self.begin_write()?;
+        if let Some(answer) = self.already(&request.slug)? {
+            return Ok(answer);
+        }
+        let ready = self.ready(request)?;
+        self.carry_out(request, ready)
+    }
+
+    /// The answer for a change that is archived; an error for one that is nowhere.
+    fn already(&self, slug: &Slug) -> Result<Option<ArchivedChange>, ChangesError> {
+        let archived_as = match self.place(slug)? {
+            Place::Active => return Ok(None),
+            Place::Nowhere => return Err(self.absent(slug)),
+            Place::Archived(archived_as) => archived_as,
+        };
+        let receipt = self.stored_receipt(slug, &archived_as)?;
+        Ok(Some(ArchivedChange {
+            api_version: API_VERSION,
+            slug: slug.clone(),
+            archived: true,
+            already_archived: true,
+            archived_as,
+            receipt,
+            totals: None,
+            warnings: Vec::new(),
+            tool_versions: VERSIONS,
+        }))
+    }
+
+    /// All checks and the merge, without writing.
+    fn ready(&self, request: &ArchiveRequest) -> Result<Ready, ChangesError> {
+        let (slug, name) = (&request.slug, request.slug.as_str());
+        let refused = self.failure(slug);
+        let step = self.file_error("reading the change");
+        let touched = plain_files(&self.tree.change(name)).map_err(&step)?;
+        self.check_lock(slug, &request.principal)?;
+        locate(&self.tree, name).map_err(&refused)?;
+        let mut files = self.tree.change_files(name).map_err(&step)?;
+        check_deltas(&files).map_err(&refused)?;
+        let counts = self.tree.task_counts(name).map_err(&step)?;
+        if counts.completed < counts.total && !request.allow_open_tasks {
+            let open = counts.total - counts.completed;
+            return Err(ChangesError::OpenTasks { slug: slug.to_string(), open, total: counts.total });
+        }
+        let mut warnings = set_skeletons_aside(&mut files)?;
+        let mut updates = merge_all(&self.tree, &files).map_err(&refused)?;
+        vet(&mut updates, &files.metadata).map_err(&refused)?;
+        for update in &updates {
+            warnings.extend(update.merged.warnings.iter().cloned());
+            if update.retire {
+                let (capability, path) = (&update.capability, &update.relative);
+                warnings.push(format!(
+                    "{capability} - capability retired; deleted {path} (declared by retire_capabilities)."
+                ));
+            }
+        }
+        let touched = touched.into_iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        Ok(Ready { updates, warnings, touched })
+    }
+
+    fn carry_out(&self, request: &ArchiveRequest, ready: Ready) -> Result<ArchivedChange, ChangesError> {
+        let (slug, name) = (&request.slug, request.slug.as_str());
+        let refused = self.failure(slug);
+        let archived_as = destination(&self.tree, name, self.clock.today()).map_err(&refused)?;
+        self.reclaim_archive_lock()?;
+        let receipt = self.receipt(slug, &archived_as, &ready);
+        let text = serde_json::to_vec_pretty(&receipt)
+            .map_err(|error| ChangesError::io("writing the receipt")(error.into()))?;
+        let path = self.tree.change(name).join(RECEIPT);
+        self.write_journal(name, &archived_as, &ready.updates)?;
+        let commit = Commit { tree: &self.tree, name, archived: &archived_as, updates: &ready.updates };
+        let done = commit.run(|| replace_file(&path, &text)).map_err(&refused);
+        if done.is_err()
+            && let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%slug, %error, "The receipt of a failed archive could not be removed.");
+        }
+        self.remove_journal()?;
+        done?;
+        self.drop_lock(slug);
+        let Ready { updates, warnings, .. } = ready;
+        let Counts { added, modified, removed, renamed } =
+            updates.iter().fold(Counts::default(), |sum, update| sum.plus(update.merged.counts));
+        Ok(ArchivedChange {
+            api_version: API_VERSION,
+            slug: slug.clone(),
+            archived: true,
+            already_archived: false,
+            archived_as,
+            receipt,
+            totals: (!updates.is_empty()).then_some(Totals { added, modified, removed, renamed }),
+            warnings,
+            tool_versions: VERSIONS,
+        })
+    }
+
+    fn receipt(&self, slug: &Slug, archived_as: &str, ready: &Ready) -> Receipt {
+        let folder = self.tree.relative(&self.tree.archive().join(archived_as));
+        let specs = ready.updates.iter().filter(|update| update.changes_file()).map(|update| update.relative.clone());
+        let moved = ready.touched.iter().map(|path| format!("{folder}/{path}"));
+        let mut files: Vec<String> = moved.chain(specs).chain([format!("{folder}/{RECEIPT}")]).collect();
+        files.sort();
+        files.dedup();
+        Receipt {
+            slug: slug.to_string(),
+            commits: Vec::new(),
+            files_touched: files,
+            tests: ReceiptTests::default(),
+            archived_at: iso_ms(self.clock.now().as_millisecond()),
+            tool_versions: versions(),
+        }
+    }
+
+    /// The receipt in the archive; without one, or with one that cannot be read, what the folder tells.
+    fn stored_receipt(&self, slug: &Slug, archived_as: &str) -> Result<Receipt, ChangesError> {
+        let dir = self.tree.archive().join(archived_as);
+        let text =
+            self.tree.reader().read_if_there(&dir.join(RECEIPT)).map_err(self.file_error("reading the receipt"))?;
+        if let Some(receipt) = text.and_then(|text| serde_json::from_str(&text).ok()) {
+            return Ok(receipt);
+        }
+        let step = "reading the archive";
+        let files = plain_files(&dir).map_err(self.file_error(step))?;
+        let folder = self.tree.relative(&dir);
+        let meta = fs::metadata(&dir).map_err(ChangesError::io(step))?;
+        Ok(Receipt {
+            slug: slug.to_string(),
+            commits: Vec::new(),
+            files_touched: files.iter().map(|path| format!("{folder}/{}", path.to_string_lossy())).collect(),
+            tests: ReceiptTests::default(),
+            archived_at: iso_ms(mtime_ms(&meta)),
+            tool_versions: versions(),
+        })
+    }
+}
+
+/// An archive that passed every check.
+struct Ready {
+    updates: Vec<SpecUpdate>,
+    warnings: Vec<String>,
+    /// The files of the change, relative to its folder.
+    touched: Vec<String>,
+}
+
+/// A skeleton nobody touched says nothing about the system, so it is not merged; one begun and not finished is refused.
+fn set_skeletons_aside(files: &mut ChangeFiles) -> Result<Vec<String>, ChangesError> {
+    let mut warnings = Vec::new();
+    files.deltas.retain(|file| {
+        let untouched = is_untouched(&file.text);
+        if untouched {
+            let capability = &file.capability;
+            warnings.push(format!(
+                "{capability} - specs/{capability}/spec.md is the untouched template; it was not merged."
+            ));
+        }
+        !untouched
+    });
+    for file in &files.deltas {
+        if let Some((line, what)) = marks(&file.text).next() {
+            return Err(ChangesError::Refused {
+                cli_code: "placeholder_left",
+                message: format!("specs/{}/spec.md line {line} still says [TBD: {what}]", file.capability),
+                fix: Some("Write what is to be there, or delete the delta spec.".to_owned()),
+                issues: Vec::new(),
+            });
+        }
+    }
+    Ok(warnings)
+}
+
+fn versions() -> BTreeMap<String, String> {
+    VERSIONS.entries().into_iter().map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
+}

@@ -1,0 +1,256 @@
+//! The store over an `openspec/` tree, which people, editors and the OpenSpec CLI may use at the same time.
+//!
+//! - `active`, `index`, `pages`: the list, from an index in memory
+//! - `show`, `open`, `archive`: one tool each
+//! - `lock`, `guard`: who may write; `journal`: finishing or undoing what a killed process began
+//! - `proposal`, `templates`: reading and writing the documents of a change
+
+mod active;
+mod archive;
+mod guard;
+mod index;
+mod journal;
+mod lock;
+mod open;
+mod pages;
+mod proposal;
+mod show;
+mod templates;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use self::active::Index;
+use super::{
+    ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, BoxFuture, ChangeDetails, OpenRequest, OpenedChange, Slug,
+    Store,
+};
+use crate::archive::Failure;
+use crate::clock::{Clock, SystemClock};
+use crate::error::ChangesError;
+use crate::ports::{EpochSource, Offload};
+use crate::tree::{FileError, Reader, Tree};
+
+/// Limits of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Largest document in bytes (`store.document_bytes`).
+    pub document_bytes: u64,
+    /// Most active changes an index holds (`store.changes`).
+    pub changes: usize,
+}
+
+/// The files store. Work that touches the disk runs on the pool; a fresh list is answered on the spot.
+pub struct FilesStore {
+    core: Arc<Core>,
+    offload: Arc<dyn Offload>,
+}
+
+/// What the jobs work with.
+struct Core {
+    tree: Tree,
+    id: String,
+    options: StoreOptions,
+    epochs: Arc<dyn EpochSource>,
+    clock: Arc<dyn Clock>,
+    index: Index,
+}
+
+impl FilesStore {
+    /// Opens the tree below `root` and finishes or undoes what a killed process left there.
+    ///
+    /// # Errors
+    /// [`ChangesError::NoTree`] without `openspec/`; [`ChangesError::Io`] if the root cannot be read.
+    pub fn open(
+        root: &Path,
+        options: StoreOptions,
+        epochs: Arc<dyn EpochSource>,
+        offload: Arc<dyn Offload>,
+    ) -> Result<Self, ChangesError> {
+        Self::with_clock(root, options, epochs, offload, Arc::new(SystemClock))
+    }
+
+    /// The same with a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`FilesStore::open`].
+    pub fn with_clock(
+        root: &Path,
+        options: StoreOptions,
+        epochs: Arc<dyn EpochSource>,
+        offload: Arc<dyn Offload>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ChangesError> {
+        let root = fs::canonicalize(root).map_err(ChangesError::io("reading the store's root"))?;
+        let tree = Tree::new(&root, Reader::tools(options.document_bytes));
+        if !tree.openspec().is_dir() {
+            return Err(ChangesError::NoTree);
+        }
+        let id = format!("files:{}", root.display());
+        let core = Core { tree, id, options, epochs, clock, index: Index::default() };
+        core.recover_if_idle()?;
+        Ok(Self { core: Arc::new(core), offload })
+    }
+
+    /// Runs a job on the pool. It ends even if the caller does not wait.
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Core) -> Result<T, ChangesError> + Send + 'static,
+    ) -> Result<T, ChangesError> {
+        let (answer, waiting) = oneshot::channel();
+        let core = Arc::clone(&self.core);
+        let job = Box::new(move || drop(answer.send(job(&core))));
+        self.offload.submit(job).map_err(|_| ChangesError::Overloaded)?;
+        waiting.await.unwrap_or(Err(ChangesError::Lost))
+    }
+}
+
+impl Store for FilesStore {
+    fn id(&self) -> &str {
+        &self.core.id
+    }
+
+    fn active(&self, query: ActiveQuery) -> BoxFuture<'_, Result<ActivePage, ChangesError>> {
+        Box::pin(self.active_page(query))
+    }
+
+    fn show(&self, slug: &Slug) -> BoxFuture<'_, Result<ChangeDetails, ChangesError>> {
+        let slug = slug.clone();
+        Box::pin(self.run(move |core| core.show(&slug)))
+    }
+
+    fn open(&self, request: OpenRequest) -> BoxFuture<'_, Result<OpenedChange, ChangesError>> {
+        Box::pin(self.run(move |core| core.open(&request)))
+    }
+
+    fn archive(&self, request: ArchiveRequest) -> BoxFuture<'_, Result<ArchivedChange, ChangesError>> {
+        Box::pin(self.run(move |core| core.archive(&request)))
+    }
+}
+
+/// Where the folder of a slug is.
+enum Place {
+    Active,
+    /// The folder below `changes/archive/`.
+    Archived(String),
+    Nowhere,
+}
+
+impl Core {
+    /// Finds the folder of a slug and refuses links.
+    fn place(&self, slug: &Slug) -> Result<Place, ChangesError> {
+        let dir = self.tree.change(slug.as_str());
+        match fs::symlink_metadata(&dir) {
+            Ok(meta) if meta.is_dir() && self.tree.contains(&dir) => return Ok(Place::Active),
+            Ok(_) => return Err(ChangesError::Escape { path: self.tree.relative(&dir) }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ChangesError::io("looking for the change")(error)),
+        }
+        Ok(self.archived_as(slug)?.map_or(Place::Nowhere, Place::Archived))
+    }
+
+    /// The newest archive of a slug: `<date>-<slug>`, or the slug itself.
+    fn archived_as(&self, slug: &Slug) -> Result<Option<String>, ChangesError> {
+        let entries = match fs::read_dir(self.tree.archive()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(ChangesError::io("reading the archive")(error)),
+        };
+        let dated = |name: &str| {
+            let date = name.strip_suffix(slug.as_str()).and_then(|date| date.strip_suffix('-'));
+            name == slug.as_str() || date.is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok())
+        };
+        let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let names = dirs.filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter(|name| dated(name)).max())
+    }
+
+    /// What to say of a slug that is no active change.
+    fn absent(&self, slug: &Slug) -> ChangesError {
+        let names = self.tree.change_names().unwrap_or_default();
+        ChangesError::NoChange { slug: slug.to_string(), near: nearest(slug.as_str(), names) }
+    }
+
+    fn file_error(&self, step: &'static str) -> impl Fn(FileError) -> ChangesError + '_ {
+        move |error| match error {
+            FileError::Io(source) => ChangesError::Io { step, source },
+            FileError::TooLarge { path, limit_bytes } => {
+                ChangesError::TooLarge { path: self.tree.relative(&path), limit_bytes }
+            }
+            FileError::NotUtf8 { path } => ChangesError::NotUtf8 { path: self.tree.relative(&path) },
+            FileError::Link { path } => ChangesError::Escape { path: self.tree.relative(&path) },
+        }
+    }
+
+    /// The outward form of the CLI's refusals.
+    fn failure(&self, slug: &Slug) -> impl Fn(Failure) -> ChangesError + '_ {
+        let slug = slug.clone();
+        move |Failure { code, message, fix, more }| {
+            if let Some(source) = more.source {
+                return self.file_error("archiving")(source);
+            }
+            if more.busy {
+                return ChangesError::Busy { message: "another archive is under way in this tree".to_owned() };
+            }
+            if let Some(path) = more.outside {
+                return ChangesError::Escape { path: self.tree.relative(&path) };
+            }
+            match code {
+                "archive_change_not_found" => self.absent(&slug),
+                "archive_change_symlink" => {
+                    ChangesError::Escape { path: self.tree.relative(&self.tree.change(slug.as_str())) }
+                }
+                _ => ChangesError::Refused {
+                    cli_code: code,
+                    message,
+                    fix,
+                    issues: more.issues.into_iter().map(|issue| (issue.level.word(), issue.message)).collect(),
+                },
+            }
+        }
+    }
+}
+
+/// At most five names by edit distance, of at most this many looked at.
+fn nearest(wanted: &str, names: Vec<String>) -> Vec<String> {
+    const LOOKED_AT: usize = 10_000;
+    let far = wanted.len().div_ceil(2);
+    let mut found: Vec<(usize, String)> = names
+        .into_iter()
+        .filter(|name| !name.starts_with('.') && name.len() <= 64)
+        .take(LOOKED_AT)
+        .map(|name| (distance(wanted, &name), name))
+        .filter(|(distance, _)| *distance <= far)
+        .collect();
+    found.sort();
+    found.into_iter().take(5).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((y, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_names_come_first() {
+        let names = ["add-login", "add-logout", "zebra", ".add-logi"].map(str::to_owned).to_vec();
+        assert_eq!(nearest("add-logi", names), ["add-login", "add-logout"]);
+    }
+}
