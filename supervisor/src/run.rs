@@ -196,7 +196,8 @@ impl Supervisor {
         self.hear(generation);
         let Some(process) = self.processes.remove(&generation) else { return };
         let left = process.seat.retire();
-        let lost = left.in_flight + left.open_streams;
+        // A stream is the answer of a request in flight, so it is not lost twice.
+        let lost = left.in_flight;
         self.tally.lost(lost);
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);

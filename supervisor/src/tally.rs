@@ -6,7 +6,7 @@ use crate::step::{KillReason, Post};
 
 /// Processes started in the place of a dead one; label `process`.
 const RESTARTS: &str = "task_mcp_worker_restarts_total";
-/// Requests and streams that ended with the process that served them.
+/// Requests that ended with the process that served them, streams among them.
 const REQUESTS_LOST: &str = "task_mcp_requests_lost_total";
 /// Processes killed; label `reason`.
 const KILLED: &str = "task_mcp_processes_killed_total";
@@ -32,7 +32,7 @@ pub fn series() -> Vec<Series> {
         let help = "Processes started in the place of one that died.";
         all.push(one(RESTARTS, help, Kind::Counter, &[(PROCESS, process)]));
     }
-    let help = "Requests and streams that ended with the process that served them.";
+    let help = "Requests that ended with the process that served them, streams among them.";
     all.push(one(REQUESTS_LOST, help, Kind::Counter, &[]));
     for reason in REASONS {
         let help = "Processes killed by the supervisor.";

@@ -6,6 +6,7 @@
 //! - `together`: several workers give one answer
 //! - `crash`: a killed process costs what it had in flight, and is replaced
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
+//! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
@@ -30,4 +31,5 @@ mod metrics;
 mod settings;
 mod start;
 mod stop;
+mod streams;
 mod together;
