@@ -13,6 +13,7 @@
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
+//! - `documents`: what the documents say exists
 //! - `clients`: the official SDKs of Python and TypeScript
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, unreachable_pub)]
 
@@ -24,6 +25,7 @@ mod alone;
 mod bad_input;
 mod clients;
 mod crash;
+mod documents;
 mod faults;
 mod headers;
 mod lane;

@@ -1,0 +1,75 @@
+//! What the documents say exists.
+
+use std::{fs, path::PathBuf};
+
+use crate::support::run_alone;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// README and the documents for operators, with the folder their links start from.
+fn documents() -> Vec<(PathBuf, String)> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let paths: Vec<PathBuf> = docs.chain([root().join("README.md")]).collect();
+    assert!(paths.len() > 3, "{paths:?}");
+    paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for (path, text) in documents() {
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if !link.starts_with("http") {
+                assert!(path.parent().unwrap().join(link).exists(), "{}: {link}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_folder_of_the_code_map_exists_and_every_crate_is_in_it() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let map = readme.split("## Code map").nth(1).unwrap();
+    let folders: Vec<&str> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|f| f.ends_with('/'))
+        .collect();
+    for folder in &folders {
+        assert!(root().join(folder).is_dir(), "{folder}");
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.split("members = [").nth(1).unwrap().split(']').next().unwrap();
+    for member in members.split('"').skip(1).step_by(2).filter(|member| *member != ".") {
+        let named =
+            folders.iter().any(|folder| folder.trim_end_matches('/') == member) || map.contains(&format!("`{member}`"));
+        assert!(named, "{member} is not in the code map");
+    }
+}
+
+#[test]
+fn every_setting_that_is_named_exists() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = run_alone(folder.path(), &["config", "show"]).stdout;
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in shown.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    assert!(keys.len() > 40, "{keys:?}");
+    let sections: Vec<&str> = keys.iter().map(|key| key.split('.').next().unwrap()).collect();
+    for (path, text) in documents() {
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let is_key = quoted.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
+                && quoted
+                    .split_once('.')
+                    .is_some_and(|(section, rest)| sections.contains(&section) && rest.contains('_'));
+            assert!(!is_key || keys.iter().any(|key| key == quoted), "{}: {quoted}", path.display());
+        }
+    }
+}
