@@ -12,6 +12,8 @@ pub(crate) const EX_USAGE: u8 = 64;
 pub(crate) const EX_UNAVAILABLE: u8 = 69;
 /// A bug.
 pub(crate) const EX_SOFTWARE: u8 = 70;
+/// What was to be written is lost.
+pub(crate) const EX_IOERR: u8 = 74;
 /// Forced at the drain deadline.
 pub(crate) const EX_TEMPFAIL: u8 = 75;
 /// Bad settings.

@@ -19,7 +19,12 @@ pub(crate) fn start(telemetry: &Telemetry) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     // What the framework says of its own life is said by our processes in their words; its troubles are told.
-    let filter = Targets::new().with_default(level).with_target("actix_server", LevelFilter::WARN.min(level));
+    // Its HTTP parser calls every garbled request an error, which any stranger could fill a disk with.
+    let garbled = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+    let filter = Targets::new()
+        .with_default(level)
+        .with_target("actix_server", LevelFilter::WARN.min(level))
+        .with_target("actix_http", garbled);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match telemetry.log_format {
         LogFormat::Text => lines.with_target(false).boxed(),

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::checks::split_url;
 use crate::settings::{Admin, Auth, Secret, Server, Settings};
+use crate::urls::split_url;
 
 impl Settings {
     /// Whether every public address is loopback only.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::problem::{Flaw, shown};
-use crate::settings::{Secret, Settings};
+use crate::settings::{Secret, Settings, StoreBackend};
 
 /// One finding about the settings as a whole.
 pub(crate) struct Finding {
@@ -29,7 +29,10 @@ pub(crate) fn check(settings: &Settings) -> Vec<Finding> {
     tokens(settings, &mut findings);
     tls(settings, &mut findings);
     times(settings, &mut findings);
-    root(&settings.store.root, &mut findings);
+    // PostgreSQL has no use for the directory.
+    if settings.store.backend == StoreBackend::Files {
+        root(&settings.store.root, &mut findings);
+    }
     findings
 }
 
@@ -175,9 +178,8 @@ fn root(root: &Path, findings: &mut Vec<Finding>) {
             findings.push(error(KEYS, Flaw::new(format!("{} is not a directory", shown(root)), remedy)));
         }
         Ok(_) if !root.join("openspec").is_dir() => {
-            let what = format!("{} holds no openspec/ yet, so there is nothing to list", shown(root));
-            let remedy = "the first change creates it; if the tree is elsewhere, name its directory in store.root or with --root";
-            findings.push(warning(KEYS, Flaw::new(what, remedy)));
+            let remedy = "run `openspec init` there, or name the directory that holds openspec/ with --root";
+            findings.push(error(KEYS, Flaw::new(format!("{} holds no openspec/", shown(root)), remedy)));
         }
         Ok(_) => {}
     }

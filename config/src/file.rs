@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::given::{Given, Override};
 use crate::keys::{self, KEYS};
-use crate::problem::{Flaw, Origin, Problem, clip};
+use crate::problem::{Flaw, Origin, PROBLEMS_SHOWN, Problem, clip};
 use crate::suggest;
 
 /// Reads the text of `path`. A syntax error is one problem and yields no values.
@@ -18,19 +18,35 @@ pub(crate) fn read(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<
             return Vec::new();
         }
     };
-    let mut reader = Reader { path, text, found: Vec::new(), problems: Vec::new() };
+    let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut reader = Reader { path, line_ends, found: Vec::new(), wrong: Vec::new() };
     reader.table("", root.get_ref());
     // The parser sorts by name; people read by line.
-    reader.problems.sort_by_key(|(at, _)| *at);
-    problems.extend(reader.problems.into_iter().map(|(_, problem)| problem));
+    let mut wrong = std::mem::take(&mut reader.wrong);
+    wrong.sort_by_key(|wrong| wrong.at);
+    for (index, wrong) in wrong.into_iter().enumerate() {
+        // The nearest key is costly to find, and nobody sees it further down.
+        let unknown = || unknown(&wrong.path, index < PROBLEMS_SHOWN);
+        let flaw = wrong.flaw.unwrap_or_else(unknown);
+        problems.push(flaw.at(clip(&wrong.path), reader.origin(wrong.at)));
+    }
     reader.found
 }
 
 struct Reader<'a> {
     path: &'a Path,
-    text: &'a str,
+    /// Where lines end, in bytes: a file may hold very many entries, each of which asks for its line.
+    line_ends: Vec<usize>,
     found: Vec<Override>,
-    problems: Vec<(usize, Problem)>,
+    wrong: Vec<Wrong>,
+}
+
+/// An entry that does not count.
+struct Wrong {
+    at: usize,
+    path: String,
+    /// `None`: the key is unknown.
+    flaw: Option<Flaw>,
 }
 
 impl Reader<'_> {
@@ -41,7 +57,8 @@ impl Reader<'_> {
             let path = if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") };
             if name.contains('.') {
                 // It would pass for the dotted key, and nobody could say which of the two counts.
-                self.problem(&path, at, Flaw::new("has a dot inside quotes", "write the name without quotes"));
+                let flaw = Flaw::new("has a dot inside quotes", "write the name without quotes");
+                self.reject(&path, at, Some(flaw));
             } else {
                 self.entry(&path, at, value.get_ref());
             }
@@ -52,29 +69,30 @@ impl Reader<'_> {
         match (keys::find(path), value) {
             (Some(key), value) => match Given::from_toml(key, value) {
                 Ok(given) => self.found.push(Override { key, given, origin: self.origin(at) }),
-                Err(flaw) => self.problem(path, at, flaw),
+                Err(flaw) => self.reject(path, at, Some(flaw)),
             },
             (None, DeValue::Table(table)) if is_section(path) || !table.is_empty() => self.table(path, table),
             (None, _) if is_section(path) => {
                 let remedy = format!("write a line [{path}] and the keys of the section below it");
-                self.problem(path, at, Flaw::new("is a section, not a key", remedy));
+                self.reject(path, at, Some(Flaw::new("is a section, not a key", remedy)));
             }
-            (None, _) => self.problem(path, at, unknown(path)),
+            (None, _) => self.reject(path, at, None),
         }
     }
 
-    fn problem(&mut self, path: &str, at: usize, flaw: Flaw) {
-        let problem = flaw.at(clip(path), self.origin(at));
-        self.problems.push((at, problem));
+    fn reject(&mut self, path: &str, at: usize, flaw: Option<Flaw>) {
+        self.wrong.push(Wrong { at, path: path.to_owned(), flaw });
     }
 
     fn origin(&self, at: usize) -> Origin {
-        Origin::File { path: self.path.to_owned(), line: position(self.text, at).0 }
+        let line = self.line_ends.partition_point(|end| *end < at) + 1;
+        Origin::File { path: self.path.to_owned(), line }
     }
 }
 
-fn unknown(path: &str) -> Flaw {
-    let remedy = match suggest::nearest(path) {
+fn unknown(path: &str, suggest: bool) -> Flaw {
+    let near = if suggest { suggest::nearest(path) } else { None };
+    let remedy = match near {
         Some(near) => format!("did you mean {near}?"),
         None => "remove it; config/default.toml lists all keys".to_owned(),
     };

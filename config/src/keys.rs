@@ -1,6 +1,7 @@
 //! Every key with its rule. What a key is for stands in `default.toml`.
 
 use crate::checks::{self, Check};
+use crate::{connections, urls};
 
 /// One key.
 #[derive(Debug)]
@@ -30,9 +31,9 @@ pub(crate) enum Rule {
 pub(crate) const KEYS: &[Key] = &[
     list("server.listen", checks::address, 16).required(),
     number("server.workers", 0, 256, "processes"),
-    text("server.public_url", checks::public_url),
-    list("server.allowed_origins", checks::origin, ENTRIES),
-    list("server.allowed_hosts", checks::host, ENTRIES),
+    text("server.public_url", urls::public_url),
+    list("server.allowed_origins", urls::origin, ENTRIES),
+    list("server.allowed_hosts", urls::host, ENTRIES),
     number("server.heartbeat_ms", 50, 600_000, "milliseconds"),
     text("admin.listen", checks::address).required(),
     text("admin.token", checks::token),
@@ -56,18 +57,18 @@ pub(crate) const KEYS: &[Key] = &[
     list("auth.sealing_keys", checks::sealing_key, ENTRIES).no_effect_yet(),
     text("auth.jwt.issuer", checks::anything).no_effect_yet(),
     text("auth.jwt.audience", checks::anything).no_effect_yet(),
-    text("auth.jwt.jwks_url", checks::web_url).no_effect_yet(),
+    text("auth.jwt.jwks_url", urls::web_url).no_effect_yet(),
     choice("cache.backend", &["embedded", "redis", "none"]).no_effect_yet(),
     number("cache.ttl_s", 1, 604_800, "seconds").no_effect_yet(),
     choice("cache.coherence", &["strict", "tracked"]).no_effect_yet(),
     choice("state.backend", &["embedded", "redis"]).no_effect_yet(),
-    text("redis.url", checks::anything).no_effect_yet(),
+    text("redis.url", connections::redis_url).no_effect_yet(),
     choice("store.backend", &["files", "postgres"]).no_effect_yet(),
     text("store.root", checks::path).required(),
     number("store.document_bytes", 1024, 67_108_864, "bytes"),
     number("store.changes", 1, 10_000_000, "changes"),
     number("store.poll_ms", 50, 600_000, "milliseconds"),
-    text("store.postgres.url", checks::anything).no_effect_yet(),
+    text("store.postgres.url", connections::postgres_url).no_effect_yet(),
     number("tools.deadline_ms", 10, 3_600_000, "milliseconds"),
     number("tools.threads", 0, 1024, "threads"),
     number("tools.queue", 1, 65_536, "jobs"),

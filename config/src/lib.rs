@@ -10,7 +10,8 @@
 //! - `file.rs`, `environment.rs`, `aliases.rs`, `arguments.rs`: one layer each, as a list of given values
 //! - `keys.rs`: every key with its rule, and whether it has an effect; `suggest.rs`: the nearest known key
 //! - `given.rs`: one value from one place, read by the type of its key
-//! - `checks.rs`: what a single value must be; `combinations.rs`: what values must be together
+//! - `checks.rs`: what a single value must be; `urls.rs`: the same for URLs and hosts of clients; `connections.rs`: for
+//!   connection URLs; `combinations.rs`: what values must be together
 //! - `directories.rs`: where the runtime and state directories are when nobody says
 //! - `canonical.rs`: origins and hosts in the one form that browsers and clients send
 //! - `problem.rs`: findings for people; `render.rs`: settings without secrets; `snapshot.rs`: settings for our processes
@@ -30,6 +31,7 @@ mod arguments;
 mod canonical;
 mod checks;
 mod combinations;
+mod connections;
 mod directories;
 mod environment;
 mod file;
@@ -42,6 +44,9 @@ pub mod settings;
 mod snapshot;
 mod sources;
 mod suggest;
+#[cfg(test)]
+mod testing;
+mod urls;
 
 pub use load::{Loaded, load};
 pub use problem::{ConfigError, Origin, Problem};

@@ -3,12 +3,12 @@
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
-/// Why settings could not be used.
+/// Why settings could not be used. What the system or a parser said is the source alone: print the chain to see it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The settings file that was named, or found, could not be read.
     #[error(
-        "cannot read the settings file {} ({named_by}): {source}; correct the path or its permissions, or name another file with --config",
+        "correct the path or the permissions of the settings file {} ({named_by}), or name another with --config; it cannot be read",
         shown(path)
     )]
     Read {
@@ -23,13 +23,13 @@ pub enum ConfigError {
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
     /// The shipped defaults do not fit the typed settings: a bug in this build.
-    #[error("the built-in defaults are broken: {0}; please report this build")]
+    #[error("please report this build; its built-in defaults are broken")]
     Defaults(#[source] Box<figment::Error>),
     /// The working directory could not be determined.
-    #[error("cannot determine the working directory: {0}; start in a directory that exists")]
+    #[error("start in a directory that exists; the working directory cannot be determined")]
     WorkingDirectory(#[source] std::io::Error),
     /// A snapshot could not be written or read.
-    #[error("cannot convert the snapshot of the settings: {0}; supervisor and worker must be the same build")]
+    #[error("supervisor and worker must be the same build; the snapshot of the settings cannot be converted")]
     Snapshot(#[source] serde_json::Error),
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 /// Longer lists help nobody; a binary file given by mistake could make thousands.
-const PROBLEMS_SHOWN: usize = 50;
+pub(crate) const PROBLEMS_SHOWN: usize = 50;
 
 fn list(problems: &[Problem]) -> String {
     let mut text = match problems.len() {
@@ -177,6 +177,22 @@ mod tests {
         let text = ConfigError::Invalid(vec![problem("a.b"); 60]).to_string();
         assert!(text.starts_with("60 problems") && text.ends_with("and 10 more"));
         assert_eq!(text.lines().count(), 52);
+    }
+
+    #[test]
+    fn a_cause_is_said_by_the_source_alone() {
+        let cause = || std::io::Error::other("the cause");
+        let json = serde_json::from_str::<u8>("x").map_err(ConfigError::Snapshot);
+        let errors = [
+            ConfigError::Read { path: "t".into(), named_by: "named by --config", source: cause() },
+            ConfigError::WorkingDirectory(cause()),
+            ConfigError::Defaults(Box::new("the cause".to_owned().into())),
+            json.map_or_else(|error| error, |_| ConfigError::Invalid(Vec::new())),
+        ];
+        for error in errors {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert!(!source.is_empty() && !error.to_string().contains(&source), "{error}: {source}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Settings for people to see: TOML without secrets.
 
 use crate::settings::{Secret, Settings};
+use crate::urls::split_url;
 
 const REDACTED: &str = "(redacted)";
 
 /// The settings as TOML, in the order of `default.toml`. Tokens and keys are replaced as a whole, in connection URLs the
-/// password. Paths that are not UTF-8 cannot be said in TOML; then the text says so in a comment.
+/// password, in the names of an issuer everything that may be a credential. Paths that are not UTF-8 cannot be said in TOML; then the text says so in a comment.
 pub fn render(settings: &Settings) -> String {
     toml::to_string(&redacted(settings)).unwrap_or_else(|error| format!("# cannot be shown as TOML: {error}\n"))
 }
@@ -20,7 +21,27 @@ fn redacted(settings: &Settings) -> Settings {
     for url in [&mut shown.redis.url, &mut shown.store.postgres.url] {
         *url = Secret::new(without_password(url.expose()));
     }
+    let jwt = &mut shown.auth.jwt;
+    for name in [&mut jwt.issuer, &mut jwt.jwks_url] {
+        *name = without_credentials(name);
+    }
     shown
+}
+
+/// Masks user information, the values of the query and the fragment: keys of an identity provider's API are put there.
+/// An issuer need not be a URL (RFC 7519, section 4.1.1); one that is none is shown unless it looks like it holds such.
+fn without_credentials(name: &str) -> String {
+    let Some((scheme, rest)) = split_url(name) else {
+        return if name.contains(['@', '?', '#']) { REDACTED.to_owned() } else { name.to_owned() };
+    };
+    let (rest, fragment) =
+        rest.split_once('#').map_or((rest, String::new()), |(rest, _)| (rest, format!("#{REDACTED}")));
+    let (place, query) = match rest.split_once('?') {
+        None => (rest, String::new()),
+        Some((place, query)) => (place, format!("?{}", masked(query, |_| true))),
+    };
+    let (user_info, place) = place.rsplit_once('@').map_or(("", place), |(_, place)| ("(redacted)@", place));
+    format!("{scheme}://{user_info}{place}{query}{fragment}")
 }
 
 /// Masks the password of the user information and of the query. When in doubt more is masked than needed: passwords
@@ -29,7 +50,7 @@ fn without_password(url: &str) -> String {
     if url.is_empty() {
         return String::new();
     }
-    let Some((scheme, rest)) = crate::checks::split_url(url) else { return REDACTED.to_owned() };
+    let Some((scheme, rest)) = split_url(url) else { return REDACTED.to_owned() };
     let (user_info, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user), place));
     let user_info = match user_info.map(|user| user.split_once(':')) {
         None => String::new(),
@@ -39,16 +60,21 @@ fn without_password(url: &str) -> String {
     };
     let place = match place.split_once('?') {
         None => place.to_owned(),
-        Some((path, query)) => format!("{path}?{}", query.split('&').map(parameter).collect::<Vec<_>>().join("&")),
+        Some((path, query)) => {
+            format!("{path}?{}", masked(query, |name| name.to_ascii_lowercase().contains("pass")))
+        }
     };
     format!("{scheme}://{user_info}{place}")
 }
 
-fn parameter(pair: &str) -> String {
-    match pair.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}={REDACTED}"),
+/// The query with the values of secret names masked; a lone name may be a value, so a secret one is masked itself.
+fn masked(query: &str, is_secret: fn(&str) -> bool) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={REDACTED}"),
+        None if is_secret(pair) && !pair.is_empty() => REDACTED.to_owned(),
         _ => pair.to_owned(),
-    }
+    });
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]
@@ -72,6 +98,25 @@ mod tests {
             ("host=h password=geheim", "(redacted)"),
         ] {
             assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn names_of_an_issuer_lose_what_may_be_a_credential() {
+        for (name, shown) in [
+            ("", ""),
+            ("https://issuer.example.com/realms/a", "https://issuer.example.com/realms/a"),
+            ("my-issuer", "my-issuer"),
+            ("urn:issuer:1", "urn:issuer:1"),
+            ("u:geheim@issuer", "(redacted)"),
+            ("https://u:geheim@h/k", "https://(redacted)@h/k"),
+            ("https://u:ge/heim@h/k", "https://(redacted)@h/k"),
+            ("https://h/k?api_key=geheim&v=2", "https://h/k?api_key=(redacted)&v=(redacted)"),
+            ("https://h/k?geheim", "https://h/k?(redacted)"),
+            ("https://h/k?a=b@c#geheim", "https://h/k?a=(redacted)#(redacted)"),
+            ("https://h/#geheim?x", "https://h/#(redacted)"),
+        ] {
+            assert_eq!(without_credentials(name), shown);
         }
     }
 }

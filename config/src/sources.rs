@@ -1,8 +1,11 @@
 //! What [`load`](crate::load) looks at, and which settings file counts.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use crate::environment::lookup;
 use crate::problem::{ConfigError, Flaw, Origin};
@@ -66,7 +69,7 @@ impl Sources {
     fn read(&self, path: &Path, named_by: &'static str) -> Result<String, ConfigError> {
         let failed = |source| ConfigError::Read { path: path.to_owned(), named_by, source };
         let mut bytes = Vec::new();
-        let file = File::open(self.cwd.join(path)).map_err(failed)?;
+        let file = open(&self.cwd.join(path)).map_err(failed)?;
         file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
         let flaw = if bytes.len() as u64 > FILE_BYTES {
             Flaw::new("the file is too large", "name the right file")
@@ -97,9 +100,23 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// Far more than 1,024 tokens of 256 bytes; `/dev/zero` ends here too.
+/// Opens a regular file, also through symbolic links. Opening a FIFO would wait for somebody to write, without an end.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let kind = file.metadata()?.file_type();
+    let what = match kind {
+        kind if kind.is_file() => return Ok(file),
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_fifo() => "a FIFO",
+        _ => "a device",
+    };
+    Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {what}, not a regular file")))
+}
+
+/// Far more than 1,024 tokens of 256 bytes.
 const FILE_BYTES: u64 = 1 << 20;
 
-fn is_absent(error: &std::io::Error) -> bool {
+fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

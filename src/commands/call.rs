@@ -43,7 +43,7 @@ pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Exten
     let outcome = runtime.block_on(parts.executor.execute(&call, &arguments.tool, &arguments.arguments));
     Ok(match outcome {
         Ok(CallResult { structured, .. }) => {
-            print(&pretty(&structured.unwrap_or_default()));
+            print(&pretty(&structured.unwrap_or_default()))?;
             ExitCode::SUCCESS
         }
         Err(error) => {

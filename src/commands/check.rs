@@ -11,9 +11,9 @@ use crate::settings::load_settings;
 pub(crate) fn check(sources: &SourceArgs, root: &RootArgs) -> Result<ExitCode, Failure> {
     let loaded = load_settings(sources, root)?;
     for warning in &loaded.warnings {
-        print(&format!("warning: {warning}\n"));
+        print(&format!("warning: {warning}\n"))?;
     }
     let from = loaded.file.map_or("no settings file".to_owned(), |file| file.display().to_string());
-    print(&format!("The settings are good ({from}).\n"));
+    print(&format!("The settings are good ({from}).\n"))?;
     Ok(ExitCode::SUCCESS)
 }

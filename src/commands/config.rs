@@ -12,7 +12,7 @@ use crate::settings::load_settings;
 /// Prints the settings in force as TOML, secrets redacted.
 pub(crate) fn config(sources: &SourceArgs, command: &ConfigCommand) -> Result<ExitCode, Failure> {
     match command {
-        ConfigCommand::Show(root) => print(&render(&load_settings(sources, root)?.settings)),
+        ConfigCommand::Show(root) => print(&render(&load_settings(sources, root)?.settings))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,15 +14,26 @@ pub(crate) use openspec::openspec;
 pub(crate) use process::{admin, worker};
 pub(crate) use serve::serve;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
-/// Prints for people and programs. A closed pipe is the reader's choice, not a failure.
-pub(crate) fn print(text: &str) {
+use crate::failure::{EX_IOERR, Failure};
+
+/// Prints for people and programs.
+///
+/// # Errors
+/// Exit code 74 if what was to be printed is lost, as on a full disk; a pipe that its reader closed is the reader's choice.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let error = anyhow::Error::new(error).context("the output cannot be written");
+            Err(Failure::new(EX_IOERR, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
-/// The same on standard error.
+/// The same on standard error, where nothing is left to tell a failure to.
 pub(crate) fn print_error(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

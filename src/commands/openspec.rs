@@ -16,6 +16,6 @@ pub(crate) fn openspec(arguments: &OpenspecArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::new(EX_UNAVAILABLE, error))?;
     let output = cli::run(&arguments.arguments, &cwd, &task_mcp_changes::SystemClock);
     print_error(&output.stderr);
-    print(&output.stdout);
+    print(&output.stdout)?;
     Ok(ExitCode::from(u8::try_from(output.exit_code).unwrap_or(u8::MAX)))
 }

@@ -46,7 +46,12 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         workers: settings.server.workers,
         settings,
         series: series(&inventory(extensions)),
-        on_ready: Box::new(move |ready| print(&banner(&shown, ready, &version))),
+        on_ready: Box::new(move |ready| {
+            // It serves whether anybody reads this or not.
+            if let Err(lost) = print(&banner(&shown, ready, &version)) {
+                lost.report();
+            }
+        }),
         build: build.build,
         extra_args: Vec::new(),
     })?;

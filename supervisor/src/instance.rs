@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use crate::SupervisorError;
 
 /// Name of the lock file in the runtime directory; it holds the supervisor's process id.
@@ -29,8 +31,14 @@ impl Instance {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // A link would have its target overwritten, and a pipe would wait for a reader.
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
             .open(runtime_dir.join(LOCK_FILE))
             .map_err(failed)?;
+        if !lock.metadata().map_err(failed)?.is_file() {
+            let reason = "holds an instance.lock that is no file";
+            return Err(SupervisorError::RuntimeDirUnsafe { path: runtime_dir.to_owned(), reason });
+        }
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -92,6 +100,21 @@ mod tests {
         assert!(matches!(&error, SupervisorError::Locked { pid, .. } if *pid == own), "{error}");
         drop(first);
         Instance::claim(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_or_a_pipe_is_refused_and_its_target_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, precious) = (root.path().join("run"), root.path().join("precious"));
+        drop(Instance::claim(&dir).unwrap());
+        std::fs::write(&precious, "kept").unwrap();
+        std::fs::remove_file(dir.join(LOCK_FILE)).unwrap();
+        std::os::unix::fs::symlink(&precious, dir.join(LOCK_FILE)).unwrap();
+        assert!(matches!(Instance::claim(&dir), Err(SupervisorError::RuntimeDir { .. })));
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "kept");
+        std::fs::remove_file(dir.join(LOCK_FILE)).unwrap();
+        nix::unistd::mkfifo(&dir.join(LOCK_FILE), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(Instance::claim(&dir), Err(SupervisorError::RuntimeDirUnsafe { .. })));
     }
 
     #[test]

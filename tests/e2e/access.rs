@@ -1,5 +1,10 @@
 //! Tokens, Host, Origin, size of a body.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
 use serde_json::json;
 use task_mcp_bench::Request;
 
@@ -106,4 +111,78 @@ fn a_body_of_two_megabytes_is_too_large() {
 
 fn plain(path: &str) -> Request {
     Request::post_json(path, json!({"tool": "changes.active", "input": {}, "apiVersion": "1.0.0"}).to_string())
+}
+
+#[test]
+fn a_header_that_decides_must_come_once() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).settings(TOKENS).start();
+    let good = || call().header("Authorization", &format!("Bearer {TOKEN}"));
+    assert_eq!(server.send(&good()).status, 200);
+    for (name, value) in [
+        ("Authorization", "Bearer wrong"),
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", "tools/list"),
+        ("Mcp-Name", "change.archive"),
+        ("Content-Type", "text/plain"),
+    ] {
+        let mut head = String::from_utf8(good().to_bytes(&server.address().to_string(), false)).unwrap();
+        let end_of_first_line = head.find("\r\n").unwrap() + 2;
+        head.insert_str(end_of_first_line, &format!("{name}: {value}\r\n"));
+        let answer = raw(&server, &head);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn a_target_in_absolute_form_does_not_get_round_the_host_check() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let body = r#"{"tool":"changes.active","input":{}}"#;
+    for (target, status) in [("http://evil.example.com/mcp", 403), ("http://localhost/mcp", 200), ("/mcp", 200)] {
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        );
+        let answer = raw(&server, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
+    }
+}
+
+#[test]
+fn a_body_that_is_late_is_a_timeout_and_a_stream_needs_http_1_1() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).set("limits.body_timeout_ms", 200).start();
+    let answer = raw(&server, "POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{");
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("limits.body_timeout_ms"), "{answer}");
+    let body = r#"{"tool":"changes.active","input":{}}"#;
+    let head = "POST /sse HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let answer = raw(&server, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+    assert!(answer.contains(" 505 "), "{answer}");
+}
+
+#[test]
+fn the_admin_token_guards_the_metrics() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).settings("[admin]\ntoken = \"an-admin-token-of-length\"\n").start();
+    assert!(server.try_metrics().is_none(), "without the token nothing is told");
+    let url = server.stdout().lines().find_map(|line| line.trim().strip_prefix("metrics").map(str::to_owned)).unwrap();
+    let address = url.trim().trim_start_matches("http://").trim_end_matches("/metrics").parse().unwrap();
+    let asked = |token: &str| {
+        let request = Request::new("GET", "/metrics").header("Authorization", &format!("Bearer {token}"));
+        task_mcp_bench::fetch(address, &request, std::time::Duration::from_secs(5)).unwrap()
+    };
+    assert_eq!(asked("an-admin-token-of-lengt").status, 401);
+    let told = asked("an-admin-token-of-length");
+    assert!(told.status == 200 && told.text().contains("task_mcp_processes"), "{}", told.text());
+}
+
+/// Sends these bytes and reads to the end of the connection.
+fn raw(server: &Server, text: &str) -> String {
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    socket.write_all(text.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A reset behind the answer takes nothing away from it.
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::support::run_alone;
+use crate::support::{Tree, run_alone};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -50,8 +50,8 @@ fn every_folder_of_the_code_map_exists_and_every_crate_is_in_it() {
 
 #[test]
 fn every_setting_that_is_named_exists() {
-    let folder = tempfile::tempdir().unwrap();
-    let shown = run_alone(folder.path(), &["config", "show"]).stdout;
+    let tree = Tree::new();
+    let shown = run_alone(tree.root(), &["config", "show"]).stdout;
     let mut section = String::new();
     let mut keys = Vec::new();
     for line in shown.lines() {

@@ -171,12 +171,15 @@ fn the_older_era_shakes_hands_pings_and_lists() {
 
 #[test]
 fn any_worker_answers_any_session() {
-    with_server(|server| {
-        let session = Session::open(server, None);
-        for _ in 0..20 {
-            session.call("tools/list", json!({})).result();
-        }
-    });
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().start();
+    let session = Session::open(&server, None);
+    let mut served = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        let answer = session.call("tools/call", json!({"name": "test_counter", "arguments": {}}));
+        served.insert(answer.result()["structuredContent"]["pid"].as_i64());
+    }
+    assert_eq!(served.len(), 2, "both workers know the session that one of them began: {served:?}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What SIGTERM promises to calls in flight and to the one who sent it.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use task_mcp_bench::{Response, fetch};
+use task_mcp_bench::{Control, Freshness, Outcome, Plan, Response, Reuse, fetch, run};
 
 use crate::support::{Caller, Dialect, Server, Signal, Tree, eventually, modern_call};
 
@@ -106,4 +108,67 @@ fn with_calls_in_flight(
         act();
         running.into_iter().map(|call| call.join().unwrap()).collect()
     })
+}
+
+#[test]
+fn what_arrives_during_a_drain_is_served_until_nothing_more_is_accepted() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().start();
+    let plan = |reuse| {
+        let mut plan = Plan::new(server.address(), modern_call("test_sleep", json!({"ms": 30})));
+        (plan.connections, plan.reuse, plan.max_duration) = (8, reuse, Duration::from_secs(30));
+        plan
+    };
+    let plans = [plan(Reuse::KeepAlive), plan(Reuse::OnePerRequest)];
+    let controls = plans.clone().map(|plan| plan.control);
+    let runs = plans.map(|plan| thread::spawn(move || run(&plan).unwrap()));
+    eventually(Duration::from_secs(20), "the load runs", || {
+        controls.iter().all(|control| control.finished() > 50).then_some(())
+    });
+    let asked = Instant::now();
+    server.terminate();
+    assert_eq!(server.wait_exit(Duration::from_secs(6)), 0, "nothing was cut");
+    assert!(asked.elapsed() >= Duration::from_secs(1), "the lame duck has its time: {:?}", asked.elapsed());
+    controls.iter().for_each(Control::stop);
+    for report in runs.map(|run| run.join().unwrap()) {
+        assert!(report.announced_closes() > 0, "clients are told to turn away: {report}");
+        // A connection that nobody accepted any more ends with its socket; no call that was accepted does.
+        let unaccepted =
+            report.count_on(Outcome::Refused, Freshness::Fresh) + report.count_on(Outcome::Reset, Freshness::Fresh);
+        assert_eq!(report.failed(), unaccepted, "{report}");
+    }
+}
+
+#[test]
+fn readiness_fails_at_once_while_calls_are_still_served() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().start();
+    with_calls_in_flight(&server, 1, 700, || {
+        server.terminate();
+        let told = eventually(Duration::from_millis(500), "readiness fails", || {
+            Some(server.get("/readyz")).filter(|answer| answer.status == 503)
+        });
+        assert!(told.text().contains("draining"), "{}", told.text());
+        Caller::new(&server, Dialect::Modern).call("changes.active", json!({})).ok();
+        assert_eq!(server.wait_exit(Duration::from_secs(5)), 0);
+    });
+}
+
+#[test]
+fn a_request_that_never_comes_to_its_end_forces_nothing() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let mut halves: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    for half in &mut halves[..2] {
+        half.write_all(b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    }
+    for half in &mut halves[2..] {
+        half.write_all(b"POST /mcp HTTP/1.1\r\nHost: local").unwrap();
+    }
+    server.wait_in_flight(2);
+    server.terminate();
+    assert_eq!(server.wait_exit(Duration::from_secs(5)), 0);
+    let mut told = String::new();
+    halves[0].read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
 }

@@ -83,3 +83,42 @@ fn edits_by_hand_are_seen_by_every_worker_within_two_seconds() {
         shown.to_string().contains("1.1 Open").then_some(())
     });
 }
+
+#[test]
+fn a_tree_that_was_replaced_is_watched_again() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let all_see = |promise: &str, count: usize| {
+        let mut agreed = 0;
+        eventually(Duration::from_secs(4), promise, || {
+            agreed = if active(&server).len() == count { agreed + 1 } else { 0 };
+            (agreed == CONNECTIONS / 2).then_some(())
+        });
+    };
+    for round in 1..=3 {
+        // The new folder may get the inode number of the old one at once.
+        fs::remove_dir_all(tree.path("openspec")).unwrap();
+        fs::create_dir_all(tree.path("openspec/changes")).unwrap();
+        all_see("the new tree is empty", 0);
+        tree.add_ready_change(&format!("by-hand-{round}"));
+        all_see("an edit of the new tree is seen", 1);
+    }
+}
+
+#[test]
+fn a_link_does_not_lead_the_watcher_out_of_the_tree() {
+    let tree = Tree::new();
+    let outside = tempfile::tempdir().unwrap();
+    (0..200).for_each(|number| fs::create_dir(outside.path().join(number.to_string())).unwrap());
+    std::os::unix::fs::symlink(outside.path(), tree.path("openspec/changes/linked")).unwrap();
+    let server = Server::build(tree.root()).start();
+    let admin = server.admin_process().unwrap();
+    let watches = || -> usize {
+        let infos = fs::read_dir(format!("/proc/{}/fdinfo", admin.pid)).unwrap();
+        let texts = infos.filter_map(|info| fs::read_to_string(info.unwrap().path()).ok());
+        texts.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
+    };
+    let count =
+        eventually(Duration::from_secs(3), "the tree is watched", || Some(watches()).filter(|count| *count > 0));
+    assert!(count < 50, "{count} folders are watched");
+}

@@ -8,6 +8,7 @@ use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::Seat;
 use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
+use tokio::sync::watch;
 
 use crate::public::access::Access;
 
@@ -22,6 +23,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) seat: Seat,
     pub(crate) limits: RequestLimits,
+    /// Turns true when a drain waits no longer for bodies that are still on their way.
+    pub(crate) stop_reading: watch::Sender<bool>,
     pub(crate) version: String,
     pub(crate) started: Instant,
 }

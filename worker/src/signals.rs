@@ -16,8 +16,13 @@ impl Signals {
     /// Installs the handlers. Within a tokio runtime.
     pub(crate) fn install() -> Result<Self, WorkerError> {
         let caught = |kind| signal(kind).map_err(WorkerError::Signals);
-        let supervisors =
-            [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+        let supervisors = [
+            SignalKind::hangup(),
+            SignalKind::interrupt(),
+            SignalKind::quit(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ];
         Ok(Self {
             terminate: caught(SignalKind::terminate())?,
             _left_to_the_supervisor: supervisors.into_iter().map(caught).collect::<Result<_, _>>()?,

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use crate::fixture::Fixture;
 
@@ -47,16 +48,26 @@ fn certificate_and_key_come_together() {
 }
 
 #[test]
-fn the_root_is_a_directory_and_better_holds_a_tree() {
+fn the_root_is_a_directory_that_holds_a_tree() {
     let fixture = Fixture::new();
     fs::write(fixture.dir.path().join("file"), "").unwrap();
-    fs::create_dir(fixture.dir.path().join("bare")).unwrap();
     assert!(
         fixture.set("store.root=file").problem().contains("not a directory; name the directory that holds openspec/")
     );
-    let bare = Fixture::new();
-    fs::create_dir(bare.dir.path().join("bare")).unwrap();
-    assert!(bare.set("store.root=bare").warning().contains("holds no openspec/ yet"));
+    let bare = |content: fn(&Path)| {
+        let fixture = Fixture::new();
+        fs::create_dir(fixture.dir.path().join("bare")).unwrap();
+        content(&fixture.dir.path().join("bare"));
+        fixture.set("store.root=bare")
+    };
+    let remedy =
+        "bare holds no openspec/; run `openspec init` there, or name the directory that holds openspec/ with --root";
+    let said = bare(|_| ()).problem();
+    assert!(said.starts_with("store.root (--set): /") && said.ends_with(remedy), "{said}");
+    assert!(bare(|dir| fs::write(dir.join("openspec"), "").unwrap()).problem().ends_with(remedy));
+    bare(|dir| fs::create_dir(dir.join("openspec")).unwrap()).loaded();
+    let said = bare(|_| ()).set("store.backend=postgres").warning();
+    assert!(said.starts_with("store.backend (--set): has no effect"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use task_mcp_config::{ConfigError, DEFAULT_TOML, Origin, Settings, load};
+use task_mcp_config::{ConfigError, DEFAULT_TOML, Origin, Settings, Sources, load};
 
 use crate::fixture::Fixture;
 
@@ -58,12 +58,81 @@ fn a_named_file_must_be_there_and_readable() {
     let fixture = Fixture::new().env("TASK_MCP_CONFIG", "gone.toml");
     let error = load(&fixture.sources).unwrap_err();
     assert!(matches!(&error, ConfigError::Read { .. }));
-    assert!(error.to_string().contains("gone.toml (named by TASK_MCP_CONFIG)"), "{error}");
+    assert_eq!(
+        with_causes(&error),
+        "correct the path or the permissions of the settings file gone.toml (named by TASK_MCP_CONFIG), or name another \
+         with --config; it cannot be read: No such file or directory (os error 2)"
+    );
     let unset = Fixture::new().env("TASK_MCP_CONFIG", "");
     assert_eq!(unset.loaded().file, None);
-    let mut directory = Fixture::new();
-    directory.sources.config = Some("openspec".into());
-    assert!(matches!(load(&directory.sources), Err(ConfigError::Read { .. })));
+}
+
+/// The error and its causes, parted by colons, as the binary prints them.
+fn with_causes(error: &ConfigError) -> String {
+    let first: &dyn std::error::Error = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn a_settings_file_is_a_regular_file() {
+    let fixture = Fixture::new().file("server.workers = 3");
+    let at = |name: &str| fixture.dir.path().join(name);
+    nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("task-mcp.toml", at("link")).unwrap();
+    let load_from = |config: &str| load(&Sources { config: Some(config.into()), ..fixture.sources.clone() });
+    for (config, what) in [("openspec", "a directory"), ("fifo", "a FIFO"), ("/dev/null", "a device")] {
+        let error = load_from(config).unwrap_err();
+        let said = with_causes(&error);
+        assert!(said.contains(&format!("settings file {config} (named by --config)")), "{said}");
+        assert!(said.ends_with(&format!("it cannot be read: it is {what}, not a regular file")), "{said}");
+    }
+    assert_eq!(load_from("link").unwrap().settings.server.workers, 3);
+}
+
+#[test]
+fn origins_and_hosts_take_the_form_that_clients_send_from_every_source() {
+    const ORIGINS: &str = "HTTPS://A.example.com:443";
+    let file = format!(
+        "[server]\nallowed_origins = [\"{ORIGINS}\"]\npublic_url = \"{ORIGINS}\"\nallowed_hosts = [\"A.example.com:443\"]"
+    );
+    let sources = [
+        Fixture::new().file(&file),
+        Fixture::new()
+            .env("TASK_MCP_SERVER__ALLOWED_ORIGINS", ORIGINS)
+            .env("TASK_MCP_SERVER__PUBLIC_URL", ORIGINS)
+            .env("TASK_MCP_SERVER__ALLOWED_HOSTS", "A.example.com:80"),
+        Fixture::new()
+            .env("ALLOWED_ORIGINS", ORIGINS)
+            .set(&format!("server.public_url={ORIGINS}"))
+            .set("server.allowed_hosts=A.Example.com"),
+        Fixture::new()
+            .set(&format!("server.allowed_origins={ORIGINS}"))
+            .set("server.public_url=https://A.Example.com")
+            .set("server.allowed_hosts=a.example.com:0443"),
+    ];
+    for source in sources {
+        let server = source.loaded().settings.server;
+        assert_eq!(server.allowed_origins, ["https://a.example.com"]);
+        assert_eq!(
+            (server.public_url.as_str(), server.public_authority()),
+            ("https://a.example.com", Some("a.example.com"))
+        );
+        assert_eq!(server.allowed_hosts, ["a.example.com"]);
+    }
+    let kept = Fixture::new()
+        .set("server.allowed_origins=http://a:443,https://a:80,https://a:8443,vscode-webview://A,http://[0::1]:80")
+        .set("server.public_url=http://A:8080")
+        .set("server.allowed_hosts=a:8443,[0::1]:443");
+    let server = kept.loaded().settings.server;
+    assert_eq!(
+        server.allowed_origins,
+        ["http://a:443", "https://a:80", "https://a:8443", "vscode-webview://a", "http://[::1]"]
+    );
+    assert_eq!(
+        (server.public_url.as_str(), server.allowed_hosts),
+        ("http://a:8080", vec!["a:8443".into(), "[::1]".into()])
+    );
 }
 
 #[test]

@@ -67,3 +67,36 @@ fn numbers_in_a_file_may_use_all_of_toml() {
     let fixture = Fixture::new().file("server.workers = 99999999999999999999");
     assert!(fixture.problem().contains("is too large"));
 }
+
+#[test]
+fn a_connection_url_of_another_kind_is_refused_by_scheme_and_shape() {
+    for (set, what) in [
+        (
+            "redis.url=localhost:6379",
+            "does not begin with redis://, rediss://, unix:// or redis+unix://; write it like",
+        ),
+        ("redis.url=redis://h:99999", "has no sound host and port after the scheme; write it like redis://"),
+        ("redis.url=redis://h/zero", "names a database that is not a number; write it like redis://"),
+        ("redis.url=unix:///", "does not name the absolute path of a socket; write it like"),
+        (
+            "store.postgres.url=mysql://h/d",
+            "does not begin with postgres:// or postgresql://; write it like postgres://",
+        ),
+        ("store.postgres.url=postgres://", "has no sound host and port after the scheme; write it like postgres://"),
+    ] {
+        let said = Fixture::new().set(set).problem();
+        let (key, _) = set.split_once('=').unwrap();
+        assert!(said.starts_with(&format!("{key} (--set): {what}")), "{said}");
+    }
+    assert!(Fixture::new().env("REDIS_URL", "redis://h\n").problem().contains("holds white space"));
+}
+
+#[test]
+fn a_file_with_thousands_of_problems_is_told_shortly() {
+    let lines: Vec<_> = (0..5000).map(|number| format!("sever.workers{number:04} = 1")).collect();
+    let fixture = Fixture::new().file(&lines.join("\n"));
+    let said = task_mcp_config::load(&fixture.sources).unwrap_err().to_string();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[51]), (52, "5000 problems in the settings:", "  and 4950 more"));
+    assert!(lines[50].starts_with("  sever.workers0049 (task-mcp.toml, line 50): unknown key; did you mean"), "{said}");
+}

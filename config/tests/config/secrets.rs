@@ -47,6 +47,17 @@ fn rendered_settings_are_a_settings_file() {
 }
 
 #[test]
+fn names_of_an_issuer_are_shown_without_credentials() {
+    let fixture = Fixture::new()
+        .set(&format!("auth.jwt.issuer=https://u:{MARK}@issuer.example.com/a"))
+        .set(&format!("auth.jwt.jwks_url=https://issuer.example.com/keys?api={MARK}"));
+    let shown = render(&fixture.loaded().settings);
+    assert!(!shown.contains(MARK), "{shown}");
+    assert!(shown.contains("issuer = \"https://(redacted)@issuer.example.com/a\""), "{shown}");
+    assert!(shown.contains("jwks_url = \"https://issuer.example.com/keys?api=(redacted)\""), "{shown}");
+}
+
+#[test]
 fn no_message_repeats_a_secret() {
     let wrong = format!("{MARK} {MARK}");
     let cases = [
@@ -60,6 +71,13 @@ fn no_message_repeats_a_secret() {
         Fixture::new().file(&format!("auth.token = \"{MARK}\"")),
         Fixture::new().set(&format!("auth.sealing_keys={}", &MARK[..20])),
         Fixture::new().set(&format!("auth.jwt.jwks_url=ftp://u:{MARK}@h")),
+        Fixture::new().set(&format!("auth.jwt.jwks_url=ftp://h/?key={MARK}")),
+        Fixture::new().env("REDIS_URL", MARK),
+        Fixture::new().env("REDIS_URL", &format!("{MARK}://h")),
+        Fixture::new().env("REDIS_URL", &format!("redis://:{MARK}/@h")),
+        Fixture::new().file(&format!("redis.url = \"redis://h/{MARK}\"")),
+        Fixture::new().env("DATABASE_URL", &format!("host=h password={MARK}")),
+        Fixture::new().set(&format!("store.postgres.url=postgres://u:{MARK}?@h")),
     ];
     for case in cases {
         let error = load(&case.sources).unwrap_err();

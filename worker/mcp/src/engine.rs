@@ -47,13 +47,17 @@ impl Engine {
     /// envelope, `_meta`, headers against the body, the version, and last the method.
     pub fn route<'a>(&self, body: &'a [u8], headers: &RequestHeaders<'_>) -> Route<'a> {
         match Message::parse(body) {
-            Ok(Message::Notification) => Route::Accepted,
-            Ok(Message::Response) => match headers.protocol_version {
-                Some(version) if version == Revision::V2026_07_28.name() => {
+            Ok(Message::Notification) => match headers.revision() {
+                Ok(_) => Route::Accepted,
+                Err(error) => Route::Reply(Reply::error(None, &error)),
+            },
+            Ok(Message::Response) => match headers.revision().map(|revision| revision.map(Revision::era)) {
+                Ok(Some(Era::Modern)) => {
                     let text = "a client of 2026-07-28 sends requests and notifications only";
                     Route::Reply(Reply::error(None, &RpcError::invalid_request(text)))
                 }
-                Some(_) | None => Route::Accepted,
+                Ok(Some(Era::Legacy) | None) => Route::Accepted,
+                Err(error) => Route::Reply(Reply::error(None, &error)),
             },
             Ok(Message::Request { id, method, params }) => match self.request(id, &method, params, headers) {
                 Ok(route) => route,
@@ -70,7 +74,12 @@ impl Engine {
         params: Option<&'a RawValue>,
         headers: &RequestHeaders<'_>,
     ) -> Result<Route<'a>, RpcError> {
-        let meta = Meta::read(params)?;
+        // Until `_meta` is read, only the header can tell in which form its fault is to be told.
+        let told_in = headers.revision().ok().flatten().map_or(Era::Legacy, Revision::era);
+        if params.is_some_and(|params| !params.get().starts_with('{')) {
+            return Err(RpcError::invalid_params("the field `params` must be an object").in_era(told_in));
+        }
+        let meta = Meta::read(params).map_err(|error| error.in_era(told_in))?;
         match era_of(method, &meta, headers)? {
             Era::Modern => {
                 let version = meta.version()?;
@@ -108,8 +117,9 @@ impl Engine {
             protocol_version: Text<'a>,
         }
         let params = params.map_or("{}", RawValue::get);
-        let handshake: Handshake<'_> = serde_json::from_str(params).map_err(|_| {
-            RpcError::invalid_params("the field `params.protocolVersion` must be a string").in_era(Era::Legacy)
+        let handshake: Handshake<'_> = serde_json::from_str(params).map_err(|error| {
+            let text = format!("the field `params.protocolVersion` must be one string: {error}");
+            RpcError::invalid_params(text).in_era(Era::Legacy)
         })?;
         Ok(Route::Reply(Reply::result(id, self.catalog.initialize(&handshake.protocol_version.0))))
     }
@@ -177,14 +187,12 @@ fn era_of(method: &str, meta: &Meta<'_>, headers: &RequestHeaders<'_>) -> Result
     if meta.protocol_version.is_some() || method == "server/discover" {
         return Ok(Era::Modern);
     }
-    match headers.protocol_version.map(str::trim) {
-        None => Ok(Era::Legacy),
+    match headers.revision() {
+        Ok(None) => Ok(Era::Legacy),
+        Ok(Some(revision)) => Ok(revision.era()),
         // A handshake negotiates its version in the body; clients may already send the header they hope for.
-        Some(version) => match Revision::parse(version) {
-            Some(revision) => Ok(revision.era()),
-            None if method == "initialize" => Ok(Era::Legacy),
-            None => Err(RpcError::unsupported_version(version)),
-        },
+        Err(_) if method == "initialize" => Ok(Era::Legacy),
+        Err(error) => Err(error),
     }
 }
 

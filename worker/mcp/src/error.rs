@@ -83,8 +83,15 @@ impl RpcError {
     }
 
     pub(crate) fn unsupported_version(requested: &str) -> Self {
-        let supported: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
-        Self::new(code::UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version")
+        // A legacy revision is spoken after a handshake only: who asks for it request by request must not be sent back to it.
+        let is_legacy = Revision::parse(requested).is_some_and(|revision| revision.era() == Era::Legacy);
+        let offered = |revision: &&Revision| !is_legacy || revision.era() == Era::Modern;
+        let supported: Vec<&str> = Revision::ALL.iter().filter(offered).map(|revision| revision.name()).collect();
+        let message = match is_legacy {
+            true => "Unsupported protocol version: this one is spoken after `initialize`, not in `_meta`",
+            false => "Unsupported protocol version",
+        };
+        Self::new(code::UNSUPPORTED_PROTOCOL_VERSION, message)
             .with_data(json!({ "supported": supported, "requested": shown(requested) }))
     }
 }

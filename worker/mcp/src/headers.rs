@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{RpcError, shown};
+use crate::revision::Revision;
 
 /// The headers of the protocol as the transport found them. A header that is not visible ASCII is passed as the empty string,
 /// which agrees with nothing.
@@ -20,6 +21,15 @@ pub struct RequestHeaders<'a> {
 }
 
 impl RequestHeaders<'_> {
+    /// The revision that `MCP-Protocol-Version` names, if the header is there.
+    ///
+    /// # Errors
+    /// -32022 for a revision this server does not speak.
+    pub(crate) fn revision(&self) -> Result<Option<Revision>, RpcError> {
+        let Some(version) = self.protocol_version.map(trim) else { return Ok(None) };
+        Revision::parse(version).map(Some).ok_or_else(|| RpcError::unsupported_version(version))
+    }
+
     /// Checks that `MCP-Protocol-Version` says what `_meta` says.
     ///
     /// # Errors

@@ -68,8 +68,8 @@ impl<'a> Message<'a> {
         let envelope: Envelope<'a> = match serde_json::from_slice(body) {
             Ok(envelope) => envelope,
             Err(error) => {
-                return Err(parse_failure(Some(error))
-                    .unwrap_or_else(|| unreadable(None, "the body must be one JSON-RPC 2.0 object")));
+                let message = format!("the body must be one JSON-RPC 2.0 object: {error}");
+                return Err(parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, &message)));
             }
         };
         let id = envelope.id.filter(|id| is_request_id(id.get())).map(RequestId);
@@ -92,10 +92,6 @@ impl<'a> Message<'a> {
         let Some(id) = id else {
             return Err(unreadable(None, "the field `id` must be a string or an integer"));
         };
-        if envelope.params.is_some_and(|params| !params.get().starts_with('{')) {
-            let error = RpcError::invalid_params("the field `params` must be an object");
-            return Err(Unreadable { id: Some(id), error });
-        }
         Ok(Self::Request { id, method: method.0, params: envelope.params })
     }
 }

@@ -36,7 +36,8 @@ impl<'a> Meta<'a> {
         let WithMeta { meta } = serde_json::from_str(params.get()).map_err(not_read)?;
         match meta {
             None => Ok(Self::default()),
-            Some(meta) => serde_json::from_str(meta.get()).map_err(not_read),
+            Some(meta) if meta.get().starts_with('{') => serde_json::from_str(meta.get()).map_err(not_read),
+            Some(_) => Err(RpcError::invalid_params("the field `params._meta` must be an object")),
         }
     }
 

@@ -63,7 +63,10 @@ async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, Wor
     let beating = seat.clone();
     let mut http = HttpServer::new(move || {
         rt::spawn(beat(beating.clone()));
-        App::new().app_data(app.clone()).route("/metrics", web::get().to(metrics)).default_service(web::to(not_found))
+        App::new()
+            .app_data(app.clone())
+            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+            .default_service(web::to(not_found))
     })
     .workers(1)
     .disable_signals()
@@ -130,7 +133,9 @@ impl AdminApp {
         let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
         let token =
             header.and_then(|value| value.split_first_chunk::<7>()).filter(|(s, _)| s.eq_ignore_ascii_case(b"bearer "));
-        token.is_some_and(|(_, token)| bool::from(blake3::hash(token).as_bytes().ct_eq(expected.as_bytes())))
+        token.is_some_and(|(_, token)| {
+            bool::from(blake3::hash(token.trim_ascii()).as_bytes().ct_eq(expected.as_bytes()))
+        })
     }
 }
 

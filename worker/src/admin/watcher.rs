@@ -10,10 +10,13 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use notify::event::ModifyKind;
 use notify::{Config, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 use task_mcp_changes::EpochSource;
 use task_mcp_config::settings::Store;
@@ -44,26 +47,35 @@ struct TreeWatch {
     seen: Counter,
 }
 
+/// What a watcher tells the thread.
+#[derive(Clone)]
+struct Bell {
+    /// One place is enough: a notification that finds it taken is covered by the bump that is still to come.
+    edited: SyncSender<()>,
+    /// The folder itself was removed or renamed, so its watches are gone.
+    lost: Arc<AtomicBool>,
+}
+
 impl TreeWatch {
     fn run(&self) {
         loop {
-            // One place is enough: a notification that finds it taken is covered by the bump that is still to come.
             let (edited, edits) = sync_channel(1);
+            let bell = Bell { edited, lost: Arc::default() };
             let identity = identity(&self.tree);
-            let watcher = identity.and_then(|_| self.attach(edited));
+            let watcher = identity.and_then(|_| self.attach(&bell));
             // What happened while nobody watched is unknown.
             self.bump();
             match watcher {
-                Some(_watching) => self.pump(&edits, identity),
+                Some(_watching) => self.pump(&edits, &bell.lost, identity),
                 None => thread::sleep(self.poll),
             }
         }
     }
 
     /// Bumps for edits until the tree is another one than the one watched.
-    fn pump(&self, edits: &Receiver<()>, watched: Option<(u64, u64)>) {
+    fn pump(&self, edits: &Receiver<()>, lost: &AtomicBool, watched: Option<Identity>) {
         let mut settle: Option<Instant> = None;
-        while identity(&self.tree) == watched {
+        while !lost.load(Ordering::Acquire) && identity(&self.tree) == watched {
             let wait = settle.map_or(self.poll, |at| at.saturating_duration_since(Instant::now()).min(self.poll));
             match edits.recv_timeout(wait) {
                 Ok(()) => {
@@ -89,8 +101,10 @@ impl TreeWatch {
         self.epoch.bump();
     }
 
-    fn attach(&self, edited: SyncSender<()>) -> Option<Box<dyn Watcher>> {
-        let notified = RecommendedWatcher::new(handler(&self.tree, edited.clone()), Config::default())
+    fn attach(&self, bell: &Bell) -> Option<Box<dyn Watcher>> {
+        // A link may lead anywhere, to the root of the file system too; the tools follow none either.
+        let config = Config::default().with_follow_symlinks(false);
+        let notified = RecommendedWatcher::new(self.handler(bell), config)
             .and_then(|mut watcher| watcher.watch(&self.tree, RecursiveMode::Recursive).map(|()| watcher));
         let reason = match notified {
             Ok(watcher) => return Some(Box::new(watcher)),
@@ -100,8 +114,7 @@ impl TreeWatch {
             error = %reason, poll_ms = self.poll.as_millis(),
             "The tree cannot be watched by notification; it is polled (store.poll_ms)."
         );
-        let config = Config::default().with_poll_interval(self.poll);
-        let polled = PollWatcher::new(handler(&self.tree, edited), config)
+        let polled = PollWatcher::new(self.handler(bell), config.with_poll_interval(self.poll))
             .and_then(|mut watcher| watcher.watch(&self.tree, RecursiveMode::Recursive).map(|()| watcher));
         match polled {
             Ok(watcher) => Some(Box::new(watcher)),
@@ -111,26 +124,33 @@ impl TreeWatch {
             }
         }
     }
-}
 
-/// Anything but a mere access below the tree may have changed a list; so may what the system could not tell.
-fn handler(tree: &Path, edited: SyncSender<()>) -> impl FnMut(notify::Result<Event>) + Send + 'static {
-    let private = tree.join(".task-mcp");
-    move |event| {
-        let matters = match &event {
-            Ok(event) => {
-                let inside = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(&private));
-                event.need_rescan() || (!matches!(event.kind, EventKind::Access(_)) && !inside)
+    /// Anything but a mere access below the tree may have changed a list; so may what the system could not tell.
+    fn handler(&self, bell: &Bell) -> impl FnMut(notify::Result<Event>) + Send + 'static {
+        let (tree, private, bell) = (self.tree.clone(), self.tree.join(".task-mcp"), bell.clone());
+        move |event| {
+            let matters = match &event {
+                Ok(event) => {
+                    let gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+                    if gone && event.paths.contains(&tree) {
+                        bell.lost.store(true, Ordering::Release);
+                    }
+                    let inside = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(&private));
+                    event.need_rescan() || (!matches!(event.kind, EventKind::Access(_)) && !inside)
+                }
+                Err(_) => true,
+            };
+            if matters {
+                let _ = bell.edited.try_send(());
             }
-            Err(_) => true,
-        };
-        if matters {
-            let _ = edited.try_send(());
         }
     }
 }
 
-/// Device and inode of the tree's folder; `None` while there is none.
-fn identity(tree: &Path) -> Option<(u64, u64)> {
-    fs::metadata(tree).ok().map(|folder| (folder.dev(), folder.ino()))
+/// Which folder the tree is. The time of its birth tells two folders apart that got one inode number after another.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// `None` while there is no such folder.
+fn identity(tree: &Path) -> Option<Identity> {
+    fs::symlink_metadata(tree).ok().map(|folder| (folder.dev(), folder.ino(), folder.created().ok()))
 }

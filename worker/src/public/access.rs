@@ -8,7 +8,7 @@ use subtle::{Choice, ConstantTimeEq};
 use task_mcp_config::Settings;
 use task_mcp_tools::Principal;
 
-use crate::public::refusal::Refusal;
+use crate::public::refusal::{Refusal, single};
 
 /// The rules of one instance.
 #[derive(Debug)]
@@ -58,9 +58,12 @@ impl Access {
     /// # Errors
     /// 403.
     pub(crate) fn check_host(&self, request: &HttpRequest) -> Result<(), Refusal> {
-        let host = request.headers().get(HOST).map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
-        let host = host.unwrap_or_else(|| request.uri().authority().map_or(String::new(), |a| a.as_str().to_owned()));
-        if self.accepts_host(&host) {
+        let named =
+            single(request, HOST.as_str())?.map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
+        // A target in absolute form wins over the header (RFC 9112, section 3.2.2), so both must be names of this server.
+        let target = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        let mut names = named.iter().chain(&target).peekable();
+        if names.peek().is_some() && names.all(|host| self.accepts_host(host)) {
             return Ok(());
         }
         Err(Refusal::new(403, "HOST_NOT_ALLOWED", "the request's Host is not a name of this server")
@@ -76,7 +79,7 @@ impl Access {
 
     /// Refuses a request from a browser page of another origin (specification 2026-07-28, "Streamable HTTP", security).
     fn check_origin(&self, request: &HttpRequest) -> Result<(), Refusal> {
-        let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+        let Some(origin) = single(request, ORIGIN.as_str())? else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
@@ -92,7 +95,7 @@ impl Access {
         if !self.needs_token() {
             return Ok(Principal::anonymous());
         }
-        let Some(value) = request.headers().get(AUTHORIZATION) else {
+        let Some(value) = single(request, AUTHORIZATION.as_str())? else {
             return Err(Refusal::unauthorised("MISSING_AUTH_TOKEN", "a bearer token is needed"));
         };
         let bearer = value.as_bytes().split_first_chunk::<7>();
@@ -200,6 +203,27 @@ mod tests {
         ] {
             assert!(!host(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_target_in_absolute_form_names_a_host_too() {
+        let check = |target: &str| {
+            let request = TestRequest::with_uri(target).insert_header((HOST, "localhost:8443")).to_http_request();
+            access(&[]).check_host(&request).is_ok()
+        };
+        assert!(check("/mcp") && check("http://localhost:8443/mcp"));
+        assert!(!check("http://evil.example.com/mcp"));
+    }
+
+    #[test]
+    fn a_repeated_header_is_refused() {
+        let twice = |name, one, other| {
+            let request = TestRequest::default().insert_header((HOST, "localhost:8443"));
+            let request = request.append_header((name, one)).append_header((name, other)).to_http_request();
+            access(&["first-token-0123456789"]).check(&request)
+        };
+        assert!(twice(AUTHORIZATION, "Bearer first-token-0123456789", "Bearer x").is_err());
+        assert!(twice(ORIGIN, "http://localhost:8443", "http://evil.example.com").is_err());
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub(crate) async fn account(
 ) -> Result<ServiceResponse<Counted>, Error> {
     let started = Instant::now();
     let method = Method::of(request.method().as_str());
-    let route = Route::of(request.path());
     let Some(app) = request.app_data::<Data<App>>().cloned() else {
         return Err(actix_web::error::ErrorInternalServerError("no app"));
     };
@@ -32,6 +31,8 @@ pub(crate) async fn account(
     if app.readiness.is_draining() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
+    // The pattern, not the path: a path may be spelt in many ways that lead to one route.
+    let route = response.request().match_pattern().map_or(Route::Other, |pattern| Route::of(&pattern));
     app.metrics.http.answered(method, route, response.status().as_u16(), started.elapsed());
     Ok(response.map_into_boxed_body().map_body(|_, body| Counted { body, _in_flight: in_flight }))
 }

@@ -1,36 +1,41 @@
 //! Reading a body within its limits.
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 use task_mcp_mcp::{code, exceeds_depth};
 use tokio::time::timeout;
 
-use crate::app::RequestLimits;
-use crate::public::refusal::Refusal;
+use crate::app::App;
+use crate::public::refusal::{Refusal, single};
 
 /// Reads a JSON body.
 ///
 /// # Errors
-/// 415 for another type, 413 over `limits.body_bytes`, 408 over `limits.body_timeout_ms`, 400 over `limits.json_depth` or when the
-/// client stops half-way.
-pub(crate) async fn read_json(
-    request: &HttpRequest,
-    payload: &mut Payload,
-    limits: &RequestLimits,
-) -> Result<Bytes, Refusal> {
-    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
-    if content_type.is_some_and(|value| !value.starts_with(b"application/json")) {
+/// 415 for another type, 413 over `limits.body_bytes`, 408 over `limits.body_timeout_ms`, 503 when the server stops first, 400 over
+/// `limits.json_depth` or when the client stops half-way.
+pub(crate) async fn read_json(request: &HttpRequest, payload: &mut Payload, app: &App) -> Result<Bytes, Refusal> {
+    let limits = &app.limits;
+    if !single(request, CONTENT_TYPE.as_str())?.is_none_or(is_json) {
         return Err(Refusal::new(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be JSON")
             .with_hint("send the header Content-Type: application/json"));
     }
-    let body = match timeout(limits.body_timeout, read(request, payload, limits.body_bytes)).await {
-        Ok(body) => body?,
-        Err(_) => {
-            let limit_ms = u64::try_from(limits.body_timeout.as_millis()).unwrap_or(u64::MAX);
-            let text = format!("the body did not arrive within {limit_ms} ms (limits.body_timeout_ms)");
-            return Err(Refusal::new(408, "REQUEST_TIMEOUT", text).with_limit(limit_ms));
+    let mut stop = app.stop_reading.subscribe();
+    let body = tokio::select! {
+        biased;
+        body = timeout(limits.body_timeout, read(request, payload, limits.body_bytes)) => match body {
+            Ok(body) => body?,
+            Err(_) => {
+                let limit_ms = u64::try_from(limits.body_timeout.as_millis()).unwrap_or(u64::MAX);
+                let text = format!("the body did not arrive within {limit_ms} ms (limits.body_timeout_ms)");
+                return Err(Refusal::new(408, "REQUEST_TIMEOUT", text).with_limit(limit_ms));
+            }
+        },
+        _ = stop.wait_for(|stop| *stop) => {
+            return Err(Refusal::new(503, "STOPPING", "the server stops before the body has arrived").with_hint("try again"));
         }
     };
     if exceeds_depth(&body, limits.json_depth) {
@@ -42,6 +47,12 @@ pub(crate) async fn read_json(
             .with_rpc_code(code::PARSE_ERROR));
     }
     Ok(body)
+}
+
+/// Whether a media type is JSON, whatever its parameters.
+fn is_json(value: &HeaderValue) -> bool {
+    let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<Bytes, Refusal> {
@@ -79,11 +90,12 @@ fn too_large(limit: usize) -> Refusal {
 }
 
 /// Takes what is left of a small body off the connection, so that an early refusal does not cost the client its connection: a
-/// handler that leaves a body unread makes the server close it.
-pub(crate) async fn drain_small(request: &HttpRequest, payload: &mut Payload, limits: &RequestLimits) {
+/// handler that leaves a body unread makes the server close it. A body that is not there at once is not waited for.
+pub(crate) async fn drain_small(request: &HttpRequest, payload: &mut Payload) {
     const SMALL_BYTES: u64 = 16 * 1024;
+    const PATIENCE: Duration = Duration::from_millis(100);
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes <= SMALL_BYTES) {
-        let _ = timeout(limits.body_timeout, async { while let Some(Ok(_)) = payload.next().await {} }).await;
+        let _ = timeout(PATIENCE, async { while let Some(Ok(_)) = payload.next().await {} }).await;
     }
 }

@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use task_mcp_mcp::{Reply, RequestHeaders, Route};
+use task_mcp_mcp::{Reply, RequestHeaders, Route, code};
 use task_mcp_tools::Call;
 
 use crate::app::App;
 use crate::public::body::{drain_small, read_json};
-use crate::public::refusal::{Form, REQUEST_ID};
+use crate::public::refusal::{Form, REQUEST_ID, Refusal, own_request_id, single};
 use crate::public::seed;
 
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
@@ -22,18 +22,17 @@ pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<A
     let principal = match app.access.check(&request) {
         Ok(principal) => principal,
         Err(refusal) => {
-            drain_small(&request, &mut payload, &app.limits).await;
+            drain_small(&request, &mut payload).await;
             return refusal.respond(&request, form);
         }
     };
-    let body = match read_json(&request, &mut payload, &app.limits).await {
+    let body = match read_json(&request, &mut payload, &app).await {
         Ok(body) => body,
         Err(refusal) => return refusal.respond(&request, form),
     };
-    let headers = RequestHeaders {
-        protocol_version: text(request.headers(), PROTOCOL_VERSION),
-        method: text(request.headers(), METHOD),
-        name: text(request.headers(), NAME),
+    let headers = match protocol_headers(&request) {
+        Ok(headers) => headers,
+        Err(refusal) => return refusal.respond(&request, form),
     };
     // A client of MCP says so in its headers; a body without them may be of the other dialect.
     if headers.protocol_version.is_none() && (form == Form::Plain || seed::is_seed(&body)) {
@@ -57,7 +56,7 @@ fn respond(request: &HttpRequest, reply: Reply) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, "application/json"));
-    if let Some(id) = request.headers().get(REQUEST_ID) {
+    if let Some(id) = own_request_id(request) {
         response.insert_header((REQUEST_ID, id.clone()));
     }
     response.body(reply.body)
@@ -73,6 +72,12 @@ fn form_of(headers: &HeaderMap) -> Form {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+fn protocol_headers(request: &HttpRequest) -> Result<RequestHeaders<'_>, Refusal> {
+    let text = |name| Ok(single(request, name)?.map(|value| value.to_str().unwrap_or_default()));
+    let mismatch = |refusal: Refusal| refusal.with_rpc_code(code::HEADER_MISMATCH);
+    Ok(RequestHeaders {
+        protocol_version: text(PROTOCOL_VERSION).map_err(mismatch)?,
+        method: text(METHOD).map_err(mismatch)?,
+        name: text(NAME).map_err(mismatch)?,
+    })
 }

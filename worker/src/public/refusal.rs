@@ -123,17 +123,34 @@ struct PlainError<'a> {
     timestamp: String,
 }
 
+/// The one value of a header, if it is there.
+///
+/// # Errors
+/// 400 if it is repeated: what lies in front of this server may have looked at the other value.
+pub(crate) fn single<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a HeaderValue>, Refusal> {
+    let mut values = request.headers().get_all(name);
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(Refusal::new(400, "REPEATED_HEADER", format!("the header {name} must come once"))),
+    }
+}
+
 /// The header under which a request is known to its client and to logs.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// The client's own request id if it is short and visible, else a new one (UUID version 7).
-pub(crate) fn request_id(request: &HttpRequest) -> HeaderValue {
+/// The client's own request id, if it is short and visible.
+pub(crate) fn own_request_id(request: &HttpRequest) -> Option<&HeaderValue> {
     const BYTES_MAX: usize = 128;
     let usable = |value: &&HeaderValue| {
         (1..=BYTES_MAX).contains(&value.len()) && value.as_bytes().iter().all(|byte| byte.is_ascii_graphic())
     };
-    let own = request.headers().get(REQUEST_ID).filter(usable).cloned();
-    own.unwrap_or_else(|| {
+    request.headers().get(REQUEST_ID).filter(usable)
+}
+
+/// The client's own request id, else a new one (UUID version 7).
+pub(crate) fn request_id(request: &HttpRequest) -> HeaderValue {
+    own_request_id(request).cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     })
 }

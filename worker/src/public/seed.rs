@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use actix_web::http::Version;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, Responder};
@@ -33,7 +34,13 @@ pub(crate) fn is_seed(body: &[u8]) -> bool {
         #[serde(borrow, default)]
         tool: Option<&'a RawValue>,
     }
-    serde_json::from_slice::<Probe<'_>>(body).is_ok_and(|probe| probe.tool.is_some() && probe.jsonrpc.is_none())
+    is_object(body)
+        && serde_json::from_slice::<Probe<'_>>(body).is_ok_and(|probe| probe.tool.is_some() && probe.jsonrpc.is_none())
+}
+
+/// A list in the order of the fields would pass for an object with serde.
+fn is_object(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
 /// `POST /sse`.
@@ -41,12 +48,12 @@ pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Da
     let principal = match app.access.check(&request) {
         Ok(principal) => principal,
         Err(refusal) => {
-            drain_small(&request, &mut payload, &app.limits).await;
+            drain_small(&request, &mut payload).await;
             return refusal.respond(&request, Form::Plain);
         }
     };
-    let asked = match read_json(&request, &mut payload, &app.limits).await {
-        Ok(body) => Asked::read(&body, &app),
+    let asked = match read_json(&request, &mut payload, &app).await {
+        Ok(body) => needs_http_1_1(&request).and_then(|()| Asked::read(&body, &app)),
         Err(refusal) => Err(refusal),
     };
     match asked {
@@ -57,7 +64,7 @@ pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Da
 
 /// Answers a body that [`is_seed`] with NDJSON lines: start, result or error, end.
 pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, body: &[u8]) -> HttpResponse {
-    let asked = match Asked::read(body, &app) {
+    let asked = match needs_http_1_1(request).and_then(|()| Asked::read(body, &app)) {
         Ok(asked) => asked,
         Err(refusal) => return refusal.respond(request, Form::Plain),
     };
@@ -141,6 +148,14 @@ impl Drop for OpenStream {
     }
 }
 
+/// A stream has no length, and HTTP/1.0 has no chunks (RFC 9112, section 6.1).
+fn needs_http_1_1(request: &HttpRequest) -> Result<(), Refusal> {
+    if request.version() > Version::HTTP_10 {
+        return Ok(());
+    }
+    Err(Refusal::new(505, "HTTP_VERSION_NOT_SUPPORTED", "this dialect streams, which needs HTTP/1.1"))
+}
+
 /// A request of this dialect whose envelope is in order.
 struct Asked {
     tool: String,
@@ -165,8 +180,11 @@ impl Asked {
         let invalid = |text: &str| {
             Refusal::new(400, "INVALID_INPUT", text).with_hint(r#"send {"tool":"changes.active","input":{}}"#)
         };
+        if !is_object(body) {
+            return Err(invalid("the body must be one JSON object"));
+        }
         let envelope: Envelope<'_> =
-            serde_json::from_slice(body).map_err(|_| invalid("the body must be one JSON object"))?;
+            serde_json::from_slice(body).map_err(|error| invalid(&format!("the body is no call: {error}")))?;
         if let Some(version) = envelope.api_version {
             let version: Option<Cow<'_, str>> = serde_json::from_str(version.get()).ok();
             if !version.is_some_and(|version| version == "1" || version.starts_with("1.")) {

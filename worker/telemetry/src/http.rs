@@ -101,8 +101,8 @@ impl Method {
 }
 
 /// Statuses this server answers with, ascending; the label of all others is `other`.
-const STATUSES: [u16; 22] =
-    [200, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 429, 431, 500, 501, 503];
+const STATUSES: [u16; 23] =
+    [200, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 415, 417, 422, 429, 431, 500, 501, 503, 505];
 
 /// A process's handles on the series of requests.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use task_mcp_mcp::{CallResult, json_string};
 use task_mcp_telemetry::ToolMetrics;
 
+use crate::arguments;
 use crate::error::{ToolError, code};
 use crate::panics::{Guarded, Panicked};
 use crate::registry::{Entry, Registry};
@@ -73,7 +74,7 @@ impl Executor {
             running.await
         };
         match finished {
-            Ok(output) => self.fragments(output?),
+            Ok(output) => self.fragments(entry, output?),
             Err(Panicked) => {
                 self.metrics.panicked();
                 tracing::error!(tool = name, "A tool panicked; its caller got an error and the process goes on.");
@@ -82,10 +83,11 @@ impl Executor {
         }
     }
 
-    fn fragments(&self, output: Output) -> Result<CallResult, ToolError> {
+    /// The limit holds for what was only read: what was written stays written, and its caller must hear so.
+    fn fragments(&self, entry: &Entry, output: Output) -> Result<CallResult, ToolError> {
         let text = output.into_json();
         let limit = self.limits.response_bytes;
-        if text.len() > limit {
+        if entry.read_only && text.len() > limit {
             let message = format!("the result has {} bytes, the limit is {limit} (limits.response_bytes)", text.len());
             return Err(ToolError::new(code::RESPONSE_TOO_LARGE, message).with_hint("ask for a smaller page"));
         }
@@ -102,8 +104,10 @@ impl Executor {
 /// The arguments as a value that fits the tool's schema.
 fn validated(entry: &Entry, arguments: &str) -> Result<Value, ToolError> {
     const PROBLEMS_MAX: usize = 8;
-    let value: Value = serde_json::from_str(arguments)
-        .map_err(|_| ToolError::new(code::INVALID_INPUT, "the arguments are not a JSON object"))?;
+    let value = arguments::parse(arguments).map_err(|error| {
+        ToolError::new(code::INVALID_INPUT, format!("arguments: {}", bounded(&error.to_string())))
+            .with_hint("send one JSON object without repeated keys")
+    })?;
     if entry.input.is_valid(&value) {
         return Ok(value);
     }
@@ -244,6 +248,7 @@ mod tests {
     #[tokio::test]
     async fn a_result_over_the_limit_is_an_error() {
         let (executor, _) = executor();
+        assert!(run(&executor, "probe.write", r#"{"do":"large"}"#).await.is_ok(), "a write has happened and is told");
         let error = run(&executor, "probe.read", r#"{"do":"large"}"#).await.unwrap_err();
         assert_eq!(error.code, code::RESPONSE_TOO_LARGE);
         assert!(error.message.contains("1000") && error.message.contains("limits.response_bytes"), "{error}");

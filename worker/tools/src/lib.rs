@@ -4,6 +4,7 @@
 //! - `tool`: the trait, and what a call knows of its caller
 //! - `error`: what a caller is told when a tool cannot or will not
 //! - `registry`: the tools of a process by name, with their compiled schemas
+//! - `arguments`: the JSON text of a call, read strictly
 //! - `executor`: the one path every call takes, whatever dialect it came in
 //! - `panics`: in a tool an error of one call, elsewhere the end of the process
 //! - `pool`: bounded threads for work that blocks or computes
@@ -15,6 +16,7 @@
 //! - A tool that writes is never cut off by its deadline: its caller learns what became of the write.
 //! - Nothing blocks the thread that calls the executor: such work goes to the pool, whose queue has a limit.
 
+mod arguments;
 mod builtin;
 mod error;
 mod executor;

@@ -84,6 +84,12 @@ fn versions_must_agree_and_be_known() {
     let (_, discovered) =
         reply(&request("server/discover", json!({ "_meta": modern_meta() })), &modern_headers("server/discover"));
     assert_eq!(got["error"]["data"]["supported"], discovered["result"]["supportedVersions"]);
+    let mut meta = modern_meta();
+    meta["io.modelcontextprotocol/protocolVersion"] = json!("2025-11-25");
+    let legacy = RequestHeaders { protocol_version: Some("2025-11-25"), ..modern_headers("tools/list") };
+    let got =
+        refused(&request("tools/list", json!({ "_meta": meta })), &legacy, 400, code::UNSUPPORTED_PROTOCOL_VERSION);
+    assert_eq!(got["error"]["data"]["supported"], json!([MODERN]), "nobody is sent back to what was refused");
     let none = RequestHeaders { protocol_version: None, ..modern_headers("tools/list") };
     refused(&request("tools/list", json!({ "_meta": modern_meta() })), &none, 400, code::HEADER_MISMATCH);
 }
@@ -160,7 +166,12 @@ fn bodies_that_are_no_message_say_why() {
     refused(br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, &none, 400, code::INVALID_REQUEST);
     refused(br#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, &none, 400, code::INVALID_REQUEST);
     refused(br#"{"jsonrpc":"2.0","id":1,"method":4}"#, &none, 400, code::INVALID_REQUEST);
-    refused(br#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, &none, 400, code::INVALID_PARAMS);
+    refused(br#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, &none, 200, code::INVALID_PARAMS);
+    refused(br#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#, &modern_headers("x"), 400, code::INVALID_PARAMS);
+    let listed = json!({ "name": "x", "_meta": ["2026-07-28", {}] });
+    refused(&request("tools/call", listed), &modern_headers("tools/call"), 400, code::INVALID_PARAMS);
+    let twice = refused(br#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, &none, 400, code::INVALID_REQUEST);
+    assert!(twice["error"]["message"].as_str().unwrap().contains("duplicate field `id`"), "{twice}");
     refused(br#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, &none, 200, code::INVALID_PARAMS);
     for params in [json!({}), json!({ "name": 1 }), json!({ "name": "x", "arguments": [] })] {
         refused(&request("tools/call", params), &none, 200, code::INVALID_PARAMS);
@@ -172,6 +183,8 @@ fn notifications_and_answers_are_accepted() {
     let none = RequestHeaders::default();
     let note = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     assert!(matches!(engine().route(note, &none), Route::Accepted));
+    let unknown = RequestHeaders { protocol_version: Some("v999"), ..RequestHeaders::default() };
+    refused(note, &unknown, 400, code::UNSUPPORTED_PROTOCOL_VERSION);
     let answer = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     assert!(matches!(engine().route(answer, &none), Route::Accepted));
     assert!(matches!(engine().route(answer, &modern_headers("x")), Route::Reply(reply) if reply.status == 400));
