@@ -4,10 +4,11 @@
 //! # Layout
 //! - `process`: what both kinds inherit from the supervisor, and how they end; `inherit`: descriptors by number
 //! - `link`: the process's end of the link to the supervisor; `signals`: what the system may send
-//! - `worker`: the life of a worker: build, warm up, serve, drain; `app`: what its requests share
+//! - `worker`: the life of a worker: build, warm up, serve; `drain`: how it takes leave; `app`: what its requests share
 //! - `assembly`: store, tools and executor, joined
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
 //! - `admin`: the admin process: its listener and the watcher of the tree
+//! - `heartbeat`: the thread that serves says that it runs
 //! - `epochs`: the tree's epoch on the shared memory
 //!
 //! # Invariants
@@ -19,8 +20,10 @@
 mod admin;
 mod app;
 mod assembly;
+mod drain;
 mod epochs;
 mod error;
+mod heartbeat;
 mod inherit;
 mod link;
 mod process;

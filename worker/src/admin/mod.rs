@@ -13,12 +13,13 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 use task_mcp_link::FromProcess;
-use task_mcp_scoreboard::{Role, Scoreboard, Seat, SeatState, monotonic_ms};
+use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_telemetry::exposition;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
+use crate::heartbeat::beat;
 use crate::link::{Link, addresses, hello};
 use crate::process::{Boot, Build, Exit, Process, StartLogging};
 use crate::signals::Signals;
@@ -95,13 +96,6 @@ async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, Wor
 
 /// Scrapers and operators, not clients.
 const CONNECTIONS_MAX: usize = 64;
-
-async fn beat(seat: Seat) {
-    loop {
-        seat.heartbeat(monotonic_ms());
-        sleep(Duration::from_millis(50)).await;
-    }
-}
 
 async fn metrics(request: HttpRequest, app: Data<AdminApp>) -> HttpResponse {
     if !app.admits(&request) {

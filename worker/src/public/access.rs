@@ -158,6 +158,7 @@ fn is_address(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderName;
     use actix_web::test::TestRequest;
 
     use super::*;
@@ -217,9 +218,9 @@ mod tests {
 
     #[test]
     fn a_repeated_header_is_refused() {
-        let twice = |name, one, other| {
+        let twice = |name: HeaderName, one, other| {
             let request = TestRequest::default().insert_header((HOST, "localhost:8443"));
-            let request = request.append_header((name, one)).append_header((name, other)).to_http_request();
+            let request = request.append_header((name.clone(), one)).append_header((name, other)).to_http_request();
             access(&["first-token-0123456789"]).check(&request)
         };
         assert!(twice(AUTHORIZATION, "Bearer first-token-0123456789", "Bearer x").is_err());

@@ -1,0 +1,88 @@
+//! How a worker takes leave.
+
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt;
+use task_mcp_scoreboard::SeatState;
+use tokio::time::sleep;
+
+use crate::app::App;
+use crate::process::Exit;
+
+/// How often a drain looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// How long nobody may come before a worker that drains is idle.
+const IDLE_GRACE: Duration = Duration::from_millis(100);
+/// How long the accept thread may take to obey.
+const ACCEPT_GRACE: Duration = Duration::from_millis(50);
+/// How long connections without a request may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Takes leave. For the lame duck's time everything is served, new connections too, while responses say `Connection: close` and
+/// readiness fails; a worker nobody talks to leaves earlier. Then nothing new is accepted, what is in flight finishes, idle
+/// connections are closed, and the deadline cuts what is left.
+pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration, deadline: Duration) -> Exit {
+    let deadline = Instant::now() + deadline;
+    let seat = &app.seat;
+    app.readiness.drain();
+    seat.set_state(SeatState::Draining);
+    tracing::info!(in_flight = seat.in_flight(), open_connections = seat.open_connections(), "The worker drains.");
+    serve_as_lame_duck(app, Instant::now() + lame_duck).await;
+
+    handle.pause().await;
+    // The pause is answered before the accept thread has obeyed it.
+    wait_until(deadline, || false, ACCEPT_GRACE).await;
+    // A client that has not said yet what it wants is not worth a forced stop.
+    app.stop_reading.send_replace(true);
+    let finished = || seat.in_flight() == 0 && app.pool.unfinished() == 0;
+    let mut stopped = None;
+    loop {
+        if !wait_until(deadline, finished, Duration::MAX).await {
+            tracing::warn!(
+                in_flight = seat.in_flight(),
+                jobs = app.pool.unfinished(),
+                "The deadline of the drain is over; what is unfinished is cut (supervisor.drain_timeout_s)."
+            );
+            rt::spawn(handle.stop(false));
+            return Exit::Forced;
+        }
+        // Closes what is idle; the answers that are still on their way out are flushed before their connections close.
+        let since = *stopped.get_or_insert_with(|| {
+            rt::spawn(handle.stop(true));
+            Instant::now()
+        });
+        let closed = || !finished() || seat.open_connections() == 0;
+        wait_until(deadline.min(since + CLOSE_TIMEOUT), closed, Duration::MAX).await;
+        if finished() {
+            return Exit::Drained;
+        }
+    }
+}
+
+/// Returns at `end`, or as soon as nobody is connected and nobody has come for a while.
+async fn serve_as_lame_duck(app: &App, end: Instant) {
+    let mut connections = app.seat.connections();
+    let mut quiet_since = Instant::now();
+    while Instant::now() < end {
+        sleep(DRAIN_POLL).await;
+        let now = app.seat.connections();
+        if now != connections || app.seat.open_connections() > 0 || app.pool.unfinished() > 0 {
+            (connections, quiet_since) = (now, Instant::now());
+        } else if quiet_since.elapsed() >= IDLE_GRACE {
+            return;
+        }
+    }
+}
+
+/// Waits until `done` says so; whether it did before `deadline` or `patience` was over.
+async fn wait_until(deadline: Instant, done: impl Fn() -> bool, patience: Duration) -> bool {
+    let started = Instant::now();
+    while !done() {
+        if Instant::now() >= deadline || started.elapsed() >= patience {
+            return false;
+        }
+        sleep(DRAIN_POLL).await;
+    }
+    true
+}

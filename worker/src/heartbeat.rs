@@ -1,0 +1,17 @@
+//! The heartbeat of the thread that serves.
+
+use std::time::Duration;
+
+use task_mcp_scoreboard::{Seat, monotonic_ms};
+use tokio::time::sleep;
+
+/// How often the thread says that it runs.
+const HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// Beats for ever. It must run on the thread that serves, so that it stops when that thread is stuck.
+pub(crate) async fn beat(seat: Seat) {
+    loop {
+        seat.heartbeat(monotonic_ms());
+        sleep(HEARTBEAT).await;
+    }
+}
