@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use task_mcp_link::ToProcess;
 use task_mcp_scoreboard::SeatState;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::Ready;
 use crate::process::{Link, Running};
@@ -21,6 +21,7 @@ impl Supervisor {
             Action::Spawn { post, generation, seat, restart } => self.start(post, generation, seat, restart),
             Action::Drain { generation, deadline_ms } => self.drain(generation, deadline_ms),
             Action::Kill { generation, reason } => self.kill(generation, reason),
+            Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => self.tell(notice),
             Action::Exit(exit) => self.exit = Some(exit),
@@ -87,6 +88,13 @@ impl Supervisor {
             }
             // It is dead already and about to be reaped.
             Err(source) => info!(process = %process.post, pid, generation, error = %source, "A kill came too late."),
+        }
+    }
+
+    fn steer(&mut self, open: &[u16]) {
+        debug!(?open, "New connections are steered.");
+        if let Some(sockets) = self.listeners.slots.first() {
+            self.steering.steer(sockets, open);
         }
     }
 

@@ -12,6 +12,7 @@
 //! - `spawn.rs`      fork and exec; the only file with `unsafe`
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
+//! - `steering.rs`  which slot gets a new connection
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `tally.rs`      the supervisor's own metrics
@@ -43,6 +44,7 @@ mod processors;
 mod run;
 mod signals;
 mod spawn;
+mod steering;
 mod step;
 mod tally;
 

@@ -18,7 +18,8 @@ use crate::listen::Listeners;
 use crate::memory::SharedMemory;
 use crate::process::{Lost, Running};
 use crate::signals::{Signal, Signals};
-use crate::step::{Event, Policy, State, step};
+use crate::steering::Steering;
+use crate::step::{Event, MAX_SLOTS, Policy, State, step};
 use crate::tally::Tally;
 use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
 
@@ -65,6 +66,7 @@ pub(crate) struct Supervisor {
     pub(crate) exit: Option<Exit>,
     pub(crate) processes: BTreeMap<u64, Running>,
     pub(crate) listeners: Listeners,
+    pub(crate) steering: Steering,
     pub(crate) shared: SharedMemory,
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
@@ -81,7 +83,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
         let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args } = launch;
-        let workers = if workers == 0 { available_processors() } else { workers };
+        let workers = if workers == 0 { available_processors() } else { workers }.min(MAX_SLOTS);
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
@@ -102,6 +104,7 @@ impl Supervisor {
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
+            steering: Steering::default(),
             shared,
             own_seat,
             program: program.to_owned(),

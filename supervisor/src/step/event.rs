@@ -70,7 +70,7 @@ pub(crate) enum Event {
 }
 
 /// Something to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Start a process.
     Spawn {
@@ -96,6 +96,11 @@ pub(crate) enum Action {
         generation: u64,
         /// Why.
         reason: KillReason,
+    },
+    /// Send new connections to these slots alone.
+    Steer {
+        /// Their numbers, ascending; never empty.
+        open: Vec<u16>,
     },
     /// Tell that the instance serves; once.
     AnnounceReady {

@@ -4,6 +4,7 @@
 //! - `state.rs`   slots and the life of the instance
 //! - `restart.rs` deaths: back-off and breaker
 //! - `drain.rs`   the way out
+//! - `steer.rs`   which slots get new connections
 //! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
 
 mod drain;
@@ -12,11 +13,12 @@ mod restart;
 #[cfg(test)]
 mod schedules;
 mod state;
+mod steer;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use event::{Action, Event, KillReason, Notice, Post};
-pub(crate) use state::{Policy, State};
+pub(crate) use state::{MAX_SLOTS, Policy, State};
 
 use state::{Phase, Process, Slot, SlotState};
 
@@ -42,6 +44,7 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     kill_overdue(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
+    steer::steer(state, &mut actions);
     drain::advance(state, now_ms, &mut actions);
     actions
 }

@@ -32,6 +32,15 @@ struct Fake {
     told_to_drain: bool,
 }
 
+impl Fake {
+    fn slot(&self) -> Option<u16> {
+        match self.post {
+            Post::Worker(slot) => Some(slot),
+            Post::Admin => None,
+        }
+    }
+}
+
 struct World {
     state: State,
     now_ms: u64,
@@ -43,6 +52,7 @@ struct World {
     cut: bool,
     gave_up: Option<Exit>,
     announced: u32,
+    steered: Vec<u16>,
     exit: Option<Exit>,
     last_generation: u64,
 }
@@ -67,6 +77,7 @@ impl World {
             cut: false,
             gave_up: None,
             announced: 0,
+            steered: (0..workers).collect(),
             exit: None,
             last_generation: 0,
         };
@@ -120,6 +131,11 @@ impl World {
                 fake.killed = true;
                 self.cut |= reason == KillReason::DrainDeadline && fake.was_ready;
             }
+            Action::Steer { open } => {
+                assert!(self.stopped_at_ms.is_none(), "a drain steers nobody");
+                assert!(!open.is_empty() && open.is_sorted() && open != self.steered, "{open:?}");
+                self.steered = open;
+            }
             Action::AnnounceReady { workers } => {
                 self.announced += 1;
                 assert!(workers > 0 && self.announced == 1);
@@ -147,6 +163,11 @@ impl World {
         let mut all: Vec<u16> = state.free_seats.iter().copied().chain(seats_used).collect();
         all.sort_unstable();
         assert_eq!(all, (1..state.policy.seats()).collect::<Vec<_>>(), "every seat is free or has one owner");
+        if self.stopped_at_ms.is_none() {
+            let live: Vec<u16> = self.live_slots();
+            let all: Vec<u16> = (0..state.policy.workers).collect();
+            assert_eq!(self.steered, if live.is_empty() { all } else { live }, "steered to those that serve");
+        }
         for slot in &state.slots {
             assert!(slot.early_deaths.len() <= state.policy.restart_limit as usize);
             match slot.state {
@@ -167,6 +188,13 @@ impl World {
                 SlotState::Live { .. } => {}
             }
         }
+    }
+
+    /// The slots of workers that said ready and live, as this test knows them.
+    fn live_slots(&self) -> Vec<u16> {
+        let mut live: Vec<u16> = self.alive.values().filter(|fake| fake.was_ready).filter_map(Fake::slot).collect();
+        live.sort_unstable();
+        live
     }
 
     fn pick(&self, index: usize) -> Option<u64> {

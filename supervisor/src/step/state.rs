@@ -5,10 +5,13 @@ use std::collections::{BTreeSet, VecDeque};
 use super::event::{KillReason, Post};
 use crate::Exit;
 
+/// Most worker slots of an instance; the limit of `server.workers`.
+pub(crate) const MAX_SLOTS: u16 = 256;
+
 /// The numbers decisions are made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// Worker slots, at least 1.
+    /// Worker slots, 1 to [`MAX_SLOTS`].
     pub(crate) workers: u16,
     /// From start to ready, in milliseconds.
     pub(crate) boot_timeout_ms: u64,
@@ -42,6 +45,8 @@ pub(crate) struct State {
     pub(super) announced: bool,
     /// The worker slot that was the last to serve, as long as none serves.
     pub(super) last_live: Option<Post>,
+    /// The slots that get new connections; at first all, as the kernel does by itself.
+    pub(super) steered: Vec<u16>,
     pub(super) random: u64,
 }
 
@@ -124,6 +129,7 @@ impl State {
             started_ms: 0,
             announced: false,
             last_live: None,
+            steered: (0..policy.workers).collect(),
             random: seed | 1,
         }
     }
