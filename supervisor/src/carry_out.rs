@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::process::Signal;
 use task_mcp_link::ToProcess;
 use task_mcp_scoreboard::SeatState;
 use tracing::{debug, error, info, warn};
@@ -12,6 +13,7 @@ use crate::Ready;
 use crate::process::{Link, Running};
 use crate::run::Supervisor;
 use crate::spawn::{Order, spawn};
+use crate::starved::Starvation;
 use crate::step::{Action, Event, KillReason, Notice, Post};
 
 impl Supervisor {
@@ -21,6 +23,7 @@ impl Supervisor {
             Action::Spawn { post, generation, seat, restart } => self.start(post, generation, seat, restart),
             Action::Drain { generation, deadline_ms } => self.drain(generation, deadline_ms),
             Action::Kill { generation, reason } => self.kill(generation, reason),
+            Action::Abort { generation } => self.abort(generation),
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => self.tell(notice),
@@ -67,7 +70,15 @@ impl Supervisor {
             listeners,
             extra_args: &self.extra_args,
         })?;
-        Ok(Running { post, pid: spawned.pid, pidfd: spawned.pidfd, seat, seat_index, link })
+        Ok(Running {
+            post,
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            seat,
+            seat_index,
+            starvation: Starvation::default(),
+            link,
+        })
     }
 
     fn drain(&mut self, generation: u64, deadline_ms: u64) {
@@ -81,12 +92,27 @@ impl Supervisor {
     fn kill(&self, generation: u64, reason: KillReason) {
         let Some(process) = self.processes.get(&generation) else { return };
         let pid = process.pid.as_raw_nonzero().get();
-        match process.kill() {
+        match process.signal(Signal::KILL) {
             Ok(()) => {
                 warn!(process = %process.post, pid, generation, ?reason, "A process was killed.");
-                self.tally.killed(reason);
+                // A hung process was counted when it was sent SIGABRT.
+                if reason != KillReason::Hung {
+                    self.tally.killed(reason);
+                }
             }
             // It is dead already and about to be reaped.
+            Err(source) => info!(process = %process.post, pid, generation, error = %source, "A kill came too late."),
+        }
+    }
+
+    fn abort(&self, generation: u64) {
+        let Some(process) = self.processes.get(&generation) else { return };
+        let pid = process.pid.as_raw_nonzero().get();
+        match process.signal(Signal::ABORT) {
+            Ok(()) => {
+                warn!(process = %process.post, pid, generation, "A hung process was sent SIGABRT.");
+                self.tally.killed(KillReason::Hung);
+            }
             Err(source) => info!(process = %process.post, pid, generation, error = %source, "A kill came too late."),
         }
     }
@@ -115,6 +141,17 @@ impl Supervisor {
                 error!(process = %post, retry_ms, "A process died early too often or cannot start; it is left alone for a while.");
             }
             Notice::Tried { post } => info!(process = %post, "A process that died too often is tried again."),
+            Notice::Parked { post } => {
+                debug!(process = %post, "A process sends no heartbeat and gets no new connections.");
+            }
+            Notice::Hung { post, age_ms } => {
+                warn!(process = %post, age_ms, "A process hangs: it sends no heartbeat. Its successor is started.");
+            }
+            Notice::TakenBack { post } => {
+                warn!(process = %post, "A process that hung answers again and stays.");
+            }
+            Notice::Succeeded { post } => info!(process = %post, "A successor has taken over."),
+            Notice::SuccessorFailed { post } => error!(process = %post, "A successor died before it took over."),
             Notice::GaveUp { exit } => {
                 error!(exit_code = exit.code(), "No process ever became ready; see its last message above. Giving up.");
             }

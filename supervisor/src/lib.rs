@@ -10,6 +10,7 @@
 //! - `step/`         decisions: restart policy, drain, seats
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
 //! - `spawn.rs`      fork and exec; the only file with `unsafe`
+//! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `steering.rs`  which slot gets a new connection
@@ -29,9 +30,8 @@
 //! - Every descriptor is close-on-exec here; a child clears the flag on the few it is meant to have.
 //! - The crate knows nothing of HTTP, tokio or Redis, and reads of the settings only what concerns processes.
 //!
-//! Replacing live processes one by one (reload, restart, upgrade), more or fewer slots, and steering away from hung
-//! workers are further variants of `step::Event` and `step::Action` and further states of a slot; seats for a second
-//! generation of every post exist already.
+//! Replacing live processes one by one (reload, restart, upgrade), and more or fewer slots are further variants of
+//! `step::Event` and `step::Action`.
 
 mod carry_out;
 mod error;
@@ -44,9 +44,11 @@ mod processors;
 mod run;
 mod signals;
 mod spawn;
+mod starved;
 mod steering;
 mod step;
 mod tally;
+mod watch;
 
 pub use error::SupervisorError;
 pub use launch::{Exit, Launch, OnReady, Ready};

@@ -19,7 +19,7 @@ use crate::memory::SharedMemory;
 use crate::process::{Lost, Running};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
-use crate::step::{Event, MAX_SLOTS, Policy, State, step};
+use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, State, step};
 use crate::tally::Tally;
 use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
 
@@ -55,6 +55,7 @@ pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorErr
         supervisor.take_signals();
         supervisor.hear_processes();
         supervisor.reap_processes();
+        supervisor.watch();
     }
 }
 
@@ -133,7 +134,8 @@ impl Supervisor {
     fn wait(&self) -> Result<(), SupervisorError> {
         let now_ms = monotonic_ms();
         let due_ms = if self.events.is_empty() { self.state.next_deadline_ms() } else { Some(now_ms) };
-        let timeout_ms = due_ms.map_or(HEARTBEAT_MS, |due_ms| due_ms.saturating_sub(now_ms).min(HEARTBEAT_MS));
+        let longest_ms = if self.state.watches() { LOOK_MS } else { HEARTBEAT_MS };
+        let timeout_ms = due_ms.map_or(longest_ms, |due_ms| due_ms.saturating_sub(now_ms).min(longest_ms));
         let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
         let mut fds: Vec<PollFd<'_>> =
             self.signals.fds().chain(self.processes.values().flat_map(Running::fds)).map(readable).collect();

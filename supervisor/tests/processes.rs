@@ -91,6 +91,15 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Ends the instance however the thread that holds it ends.
+struct TermOnDrop;
+
+impl Drop for TermOnDrop {
+    fn drop(&mut self) {
+        send_self(Signal::TERM);
+    }
+}
+
 fn send_self(signal: Signal) {
     kill_process(rustix::process::getpid(), signal).unwrap();
 }
@@ -117,15 +126,41 @@ fn a_killed_worker_is_replaced_and_what_it_was_serving_is_counted() {
     let dir = stage.dir.path().to_owned();
     let exit = stage.run("busy", stage.settings(), move |_| {
         std::thread::spawn(move || {
+            let _end = TermOnDrop;
             let victim = born(&dir)["worker-0-1"];
             kill_process(victim, Signal::KILL).unwrap();
             wait_for("a successor", || dir.join("born/worker-0-4").exists());
-            send_self(Signal::TERM);
         });
     });
     assert_eq!(exit, Exit::Clean);
     let seen = fs::read_to_string(stage.dir.path().join("metrics")).unwrap();
     assert_eq!(seen, "lost 2, restarts 1");
+}
+
+#[test]
+fn a_stopped_worker_is_replaced_before_it_is_ended_and_its_requests_are_counted() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let (sender, told) = std::sync::mpsc::channel();
+    let exit = stage.run("busy", stage.settings(), move |_| {
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            let victim = born(&dir)["worker-0-1"];
+            kill_process(victim, Signal::STOP).unwrap();
+            let stopped = Instant::now();
+            wait_for("a successor", || dir.join("born/worker-0-4").exists());
+            let alive = test_kill_process(victim).is_ok();
+            wait_for("the end of the stopped one", || test_kill_process(victim).is_err());
+            sender.send((alive, stopped.elapsed())).unwrap();
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+    let (alive, took) = told.recv().unwrap();
+    assert!(alive, "the successor comes first");
+    // Found after 1 s; SIGABRT waits for a process that is stopped, SIGKILL does not.
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
+    assert_eq!(fs::read_to_string(stage.dir.path().join("metrics")).unwrap(), "lost 2, restarts 1");
+    assert_eq!(born(stage.dir.path()).len(), 4, "nobody else was replaced");
 }
 
 #[test]
@@ -247,6 +282,13 @@ impl Fake {
             Role::Worker,
             monotonic_ms(),
         );
+        let heart = seat.clone();
+        std::thread::spawn(move || {
+            loop {
+                heart.heartbeat(monotonic_ms());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
         if mode == "busy" && name == "worker-0-1" {
             (0..2).for_each(|_| seat.request_started());
         }

@@ -39,6 +39,17 @@ pub(crate) enum Event {
         /// Its generation.
         generation: u64,
     },
+    /// A round of looks at the heartbeats begins.
+    Look,
+    /// The last heartbeat of a process that serves.
+    Pulse {
+        /// Its generation.
+        generation: u64,
+        /// When it came, in milliseconds.
+        heartbeat_ms: u64,
+        /// Whether the process is runnable and gets no processor.
+        starved: bool,
+    },
     /// A process has finished its drain.
     Drained {
         /// Its generation.
@@ -97,6 +108,11 @@ pub(crate) enum Action {
         /// Why.
         reason: KillReason,
     },
+    /// SIGABRT.
+    Abort {
+        /// Its generation.
+        generation: u64,
+    },
     /// Send new connections to these slots alone.
     Steer {
         /// Their numbers, ascending; never empty.
@@ -120,6 +136,8 @@ pub(crate) enum KillReason {
     BootTimeout,
     /// It lost its link, or said that it was about to exit, and stayed.
     Lingering,
+    /// It hung, and SIGABRT did not end it.
+    Hung,
     /// It was not done at the hard deadline of the drain.
     DrainDeadline,
     /// The operator asked a second time.
@@ -153,6 +171,33 @@ pub(crate) enum Notice {
     /// A broken post is tried again.
     Tried {
         /// The post.
+        post: Post,
+    },
+    /// A process sends no heartbeat: it gets no new connections.
+    Parked {
+        /// Its post.
+        post: Post,
+    },
+    /// A process has sent no heartbeat for so long that it is replaced.
+    Hung {
+        /// Its post.
+        post: Post,
+        /// Age of its last heartbeat, in milliseconds.
+        age_ms: u64,
+    },
+    /// A hung process answers again before its successor was ready.
+    TakenBack {
+        /// Its post.
+        post: Post,
+    },
+    /// A successor has taken over.
+    Succeeded {
+        /// Its post.
+        post: Post,
+    },
+    /// A successor died before it took over.
+    SuccessorFailed {
+        /// Its post.
         post: Post,
     },
     /// Nothing ever became ready and nothing will.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::hang::{HUNG_MS, OVERSLEPT_MS, STALE_MS};
 use super::*;
 use crate::Exit;
 
@@ -19,8 +20,19 @@ enum Move {
     Drained(usize, bool),
     Fatal(usize, u8),
     LinkLost(usize),
+    /// Looks at the heartbeats so many times, 50 ms apart.
+    Watch(u64),
+    /// From now on a process sends heartbeats, is silent, or is silent for want of a processor.
+    Beats(usize, Beats),
     SpawnsFail(bool),
     Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beats {
+    Sent,
+    Silent,
+    Starved,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +42,12 @@ struct Fake {
     was_ready: bool,
     killed: bool,
     told_to_drain: bool,
+    beats: Beats,
+    beat_ms: u64,
+    /// How long it has been silent with a processor, as far as anybody looked.
+    silent_ms: u64,
+    convicted: bool,
+    aborted: bool,
 }
 
 impl Fake {
@@ -103,13 +121,28 @@ impl World {
                 assert!(generation > self.last_generation, "generation {generation} was used before");
                 assert!(seat != 0 && seat < self.state.policy.seats());
                 assert!(self.alive.values().all(|fake| fake.seat != seat), "two owners of seat {seat}");
-                assert!(self.alive.values().all(|fake| fake.post != post), "two processes for {post}");
+                let others: Vec<&Fake> = self.alive.values().filter(|fake| fake.post == post).collect();
+                assert!(others.len() < 2, "three processes for {post}");
+                let may_be_second = |fake: &&Fake| fake.aborted || fake.told_to_drain || fake.convicted;
+                assert!(others.iter().all(may_be_second), "two processes for {post}: {others:?}");
+                assert!(post != Post::Admin || others.is_empty(), "the admin process is alone");
                 self.last_generation = generation;
                 if self.spawns_fail {
                     self.failed.insert(generation);
                     return Some(Event::SpawnFailed { generation });
                 }
-                let fake = Fake { post, seat, was_ready: false, killed: false, told_to_drain: false };
+                let fake = Fake {
+                    post,
+                    seat,
+                    was_ready: false,
+                    killed: false,
+                    told_to_drain: false,
+                    beats: Beats::Sent,
+                    beat_ms: self.now_ms,
+                    silent_ms: 0,
+                    convicted: false,
+                    aborted: false,
+                };
                 self.alive.insert(generation, fake);
             }
             Action::Drain { generation, .. } => {
@@ -120,7 +153,10 @@ impl World {
                 let workers_alive = self.alive.values().any(|fake| fake.post != Post::Admin);
                 let fake = self.alive.get_mut(&generation).expect("a drain goes to a living process");
                 assert!(!fake.told_to_drain, "told twice");
-                assert!(fake.post != Post::Admin || !workers_alive, "the admin process goes last");
+                assert!(
+                    fake.post != Post::Admin || !workers_alive && self.stopped_at_ms.is_some(),
+                    "the admin process goes last"
+                );
                 fake.told_to_drain = true;
             }
             Action::Kill { generation, reason } => {
@@ -130,6 +166,12 @@ impl World {
                 let fake = self.alive.get_mut(&generation).expect("a kill goes to a living process");
                 fake.killed = true;
                 self.cut |= reason == KillReason::DrainDeadline && fake.was_ready;
+            }
+            Action::Abort { generation } => {
+                assert!(self.stopped_at_ms.is_none(), "nobody is judged during a drain");
+                let fake = self.alive.get_mut(&generation).expect("an abort goes to a living process");
+                assert!(!fake.aborted && fake.convicted, "{fake:?}");
+                fake.aborted = true;
             }
             Action::Steer { open } => {
                 assert!(self.stopped_at_ms.is_none(), "a drain steers nobody");
@@ -145,6 +187,19 @@ impl World {
                 self.gave_up = Some(exit);
             }
             Action::Tell(Notice::Draining { .. }) => self.stopped_at_ms = Some(self.now_ms),
+            Action::Tell(Notice::Hung { post, .. }) => {
+                let old =
+                    |fake: &&mut Fake| fake.post == post && fake.was_ready && !fake.told_to_drain && !fake.aborted;
+                let fake = self.alive.values_mut().find(old).expect("a living process is convicted");
+                assert!(fake.beats == Beats::Silent && fake.silent_ms > HUNG_MS, "{fake:?}");
+                fake.convicted = true;
+            }
+            Action::Tell(Notice::TakenBack { post }) => {
+                let fake = self.alive.values_mut().find(|fake| fake.post == post && fake.convicted && !fake.aborted);
+                let fake = fake.expect("a convicted process is taken back");
+                assert!(self.now_ms - fake.beat_ms <= STALE_MS, "{fake:?}");
+                fake.convicted = false;
+            }
             Action::Tell(_) => {}
             Action::Exit(exit) => {
                 assert!(self.alive.is_empty(), "left processes behind");
@@ -159,17 +214,24 @@ impl World {
     /// What holds after every step.
     fn check(&self) {
         let state = &self.state;
-        let seats_used = state.slots.iter().filter_map(Slot::process).map(|process| process.seat);
+        let seats_used = state.slots.iter().flat_map(Slot::processes).map(|process| process.seat);
         let mut all: Vec<u16> = state.free_seats.iter().copied().chain(seats_used).collect();
         all.sort_unstable();
         assert_eq!(all, (1..state.policy.seats()).collect::<Vec<_>>(), "every seat is free or has one owner");
         if self.stopped_at_ms.is_none() {
             let live: Vec<u16> = self.live_slots();
-            let all: Vec<u16> = (0..state.policy.workers).collect();
-            assert_eq!(self.steered, if live.is_empty() { all } else { live }, "steered to those that serve");
+            assert!(
+                live.is_empty() || self.steered.iter().all(|slot| live.contains(slot)),
+                "{:?}: {state:?}",
+                self.steered
+            );
         }
         for slot in &state.slots {
             assert!(slot.early_deaths.len() <= state.policy.restart_limit as usize);
+            if let Some(Second::Leaving(process)) = slot.second {
+                let ends = process.overdue.is_some() || process.killed.is_some();
+                assert!(ends, "the old {} may stay for ever", slot.post);
+            }
             match slot.state {
                 SlotState::Empty => assert!(self.stopped_at_ms.is_some(), "{} has neither process nor date", slot.post),
                 SlotState::Backoff { until_ms } | SlotState::Broken { retry_ms: until_ms } => {
@@ -192,7 +254,8 @@ impl World {
 
     /// The slots of workers that said ready and live, as this test knows them.
     fn live_slots(&self) -> Vec<u16> {
-        let mut live: Vec<u16> = self.alive.values().filter(|fake| fake.was_ready).filter_map(Fake::slot).collect();
+        let serves = |fake: &&Fake| fake.was_ready && !fake.told_to_drain && !fake.aborted;
+        let mut live: Vec<u16> = self.alive.values().filter(serves).filter_map(Fake::slot).collect();
         live.sort_unstable();
         live
     }
@@ -201,15 +264,47 @@ impl World {
         self.alive.keys().copied().nth(index.checked_rem(self.alive.len())?)
     }
 
+    /// What the loop does every 50 ms, and after any other time that has passed.
+    fn look(&mut self, passed_ms: u64) {
+        let overslept = passed_ms > LOOK_MS + OVERSLEPT_MS;
+        for fake in self.alive.values_mut() {
+            match fake.beats {
+                Beats::Sent => (fake.beat_ms, fake.silent_ms) = (self.now_ms, 0),
+                Beats::Silent if !overslept => fake.silent_ms += passed_ms,
+                Beats::Silent | Beats::Starved => fake.silent_ms = 0,
+            }
+        }
+        self.event(Event::Look);
+        let seen: Vec<(u64, Fake)> = self.alive.iter().map(|(generation, fake)| (*generation, *fake)).collect();
+        for (generation, fake) in seen.into_iter().filter(|(_, fake)| fake.was_ready) {
+            let starved = fake.beats == Beats::Starved;
+            self.event(Event::Pulse { generation, heartbeat_ms: fake.beat_ms, starved });
+        }
+        self.event(Event::Tick);
+    }
+
     fn play(&mut self, one: &Move) {
         match *one {
             Move::Wait(ms) => {
                 self.now_ms += ms;
-                self.event(Event::Tick);
+                self.look(ms);
             }
             Move::Sleep => {
+                let before_ms = self.now_ms;
                 self.now_ms = self.state.next_deadline_ms().map_or(self.now_ms, |due_ms| due_ms.max(self.now_ms));
-                self.event(Event::Tick);
+                self.look(self.now_ms - before_ms);
+            }
+            Move::Watch(times) => {
+                for _ in 0..times {
+                    if self.exit.is_none() {
+                        self.now_ms += LOOK_MS;
+                        self.look(LOOK_MS);
+                    }
+                }
+            }
+            Move::Beats(index, beats) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.alive.entry(generation).and_modify(|fake| fake.beats = beats);
             }
             Move::SpawnsFail(fail) => self.spawns_fail = fail,
             Move::Stop => self.event(Event::Stop),
@@ -272,6 +367,10 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(index, forced)| Move::Drained(index, forced)),
         1 => (any::<usize>(), prop_oneof![Just(70u8), Just(78)]).prop_map(|(index, code)| Move::Fatal(index, code)),
         1 => any::<usize>().prop_map(Move::LinkLost),
+        4 => (1u64..40).prop_map(Move::Watch),
+        1 => (100u64..150).prop_map(Move::Watch),
+        4 => (any::<usize>(), prop_oneof![1 => Just(Beats::Sent), 2 => Just(Beats::Silent), 1 => Just(Beats::Starved)])
+            .prop_map(|(index, beats)| Move::Beats(index, beats)),
         1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
         1 => prop::bool::weighted(0.2).prop_map(|stop| if stop { Move::Stop } else { Move::Sleep }),
     ]

@@ -1,23 +1,27 @@
-//! Which slots get new connections: those whose worker serves, or all of them if none does.
+//! Which slots get new connections.
 
 use super::event::{Action, Post};
-use super::state::{Phase, Slot, SlotState, State};
+use super::state::{Health, Phase, Slot, SlotState, State};
 
-/// Says so whenever the choice changes. During a drain of the instance the last choice stays.
+/// Slots whose worker serves; if there are none, those whose worker is silent at the moment; if there are none either, all:
+/// whoever is replaced first finds its share. Says so whenever the choice changes. During a drain of the instance the last
+/// choice stays.
 pub(super) fn steer(state: &mut State, actions: &mut Vec<Action>) {
     if state.phase != Phase::Serving {
         return;
     }
-    let serving: Vec<u16> = state.slots.iter().filter(|slot| serves(slot)).filter_map(number).collect();
-    let open = if serving.is_empty() { state.slots.iter().filter_map(number).collect() } else { serving };
+    let tiers: [fn(&Slot) -> bool; 3] = [|slot| is_live(slot) && slot.health == Health::Sound, is_live, |_| true];
+    let chosen =
+        |tier: fn(&Slot) -> bool| state.slots.iter().filter(move |slot| tier(slot)).filter_map(number).collect();
+    let open = tiers.into_iter().map(chosen).find(|open: &Vec<u16>| !open.is_empty()).unwrap_or_default();
     if open != state.steered {
         state.steered.clone_from(&open);
         actions.push(Action::Steer { open });
     }
 }
 
-fn serves(slot: &Slot) -> bool {
-    matches!(slot.state, SlotState::Live { .. })
+fn is_live(slot: &Slot) -> bool {
+    matches!(slot.state, SlotState::Live { .. }) && slot.health != Health::Condemned
 }
 
 fn number(slot: &Slot) -> Option<u16> {

@@ -1,9 +1,13 @@
 //! Each rule of the policy by itself, with a clock that only the test moves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
+
 use super::restart::EARLY_MS;
 use super::*;
 use crate::Exit;
+
+mod hang;
 
 const POLICY: Policy = Policy {
     workers: 2,
@@ -19,12 +23,19 @@ struct Bench {
     now_ms: u64,
     /// Slots that get new connections.
     steered: Vec<u16>,
+    /// The last heartbeat of each process that sends any.
+    beats: BTreeMap<u64, u64>,
 }
 
 impl Bench {
     /// Started, nothing ready. Generations are 1.. for the workers, then the admin process.
     fn started(policy: Policy) -> Self {
-        let mut bench = Self { state: State::new(policy, 7), now_ms: 5_000, steered: (0..policy.workers).collect() };
+        let mut bench = Self {
+            state: State::new(policy, 7),
+            now_ms: 5_000,
+            steered: (0..policy.workers).collect(),
+            beats: BTreeMap::new(),
+        };
         let actions = bench.event(Event::Start);
         assert_eq!(spawns(&actions).len(), usize::from(policy.workers) + 1);
         bench
