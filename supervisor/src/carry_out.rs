@@ -152,6 +152,11 @@ impl Supervisor {
             }
             Notice::Succeeded { post } => info!(process = %post, "A successor has taken over."),
             Notice::SuccessorFailed { post } => error!(process = %post, "A successor died before it took over."),
+            Notice::RestartBegun { workers } => info!(workers, "A rolling restart begins."),
+            Notice::Restarted { workers } => info!(workers, "All workers were replaced."),
+            Notice::RestartFailed { replaced, reason } => {
+                error!(replaced, ?reason, "The rolling restart was abandoned; the other workers serve on.");
+            }
             Notice::GaveUp { exit } => {
                 error!(exit_code = exit.code(), "No process ever became ready; see its last message above. Giving up.");
             }

@@ -149,6 +149,7 @@ impl Supervisor {
         for signal in self.signals.received() {
             match signal {
                 Signal::Stop => self.events.push(Event::Stop),
+                Signal::Restart => self.events.push(Event::Restart),
                 // It only ends the wait; every pass reaps.
                 Signal::Child => {}
                 Signal::Unsupported(name) => {

@@ -15,6 +15,8 @@ use crate::SupervisorError;
 pub(crate) enum Signal {
     /// TERM or INT: drain; the second time, now.
     Stop,
+    /// HUP: replace all workers one by one.
+    Restart,
     /// A child died. Its pidfd tells the same; as process 1 there may be children of others.
     Child,
     /// One that has no effect in this version; without a handler it would end or stop the supervisor.
@@ -26,7 +28,7 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
     (SIGTERM, "SIGTERM", Signal::Stop),
     (SIGINT, "SIGINT", Signal::Stop),
     (SIGCHLD, "SIGCHLD", Signal::Child),
-    (SIGHUP, "SIGHUP", Signal::Unsupported("SIGHUP")),
+    (SIGHUP, "SIGHUP", Signal::Restart),
     (SIGUSR1, "SIGUSR1", Signal::Unsupported("SIGUSR1")),
     (SIGUSR2, "SIGUSR2", Signal::Unsupported("SIGUSR2")),
     (SIGQUIT, "SIGQUIT", Signal::Unsupported("SIGQUIT")),
@@ -98,7 +100,7 @@ mod tests {
         for number in [SIGHUP, SIGTERM, SIGTERM, SIGTTIN] {
             low_level::raise(number).unwrap();
         }
-        let expected = [Signal::Stop, Signal::Stop, Signal::Unsupported("SIGHUP"), Signal::Unsupported("SIGTTIN")];
+        let expected = [Signal::Stop, Signal::Stop, Signal::Restart, Signal::Unsupported("SIGTTIN")];
         assert_eq!(signals.received(), expected);
         assert_eq!(signals.received(), []);
     }

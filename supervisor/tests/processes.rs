@@ -112,7 +112,7 @@ fn sigterm_drains_all_processes_and_other_signals_end_nothing() {
         assert_eq!(ready.workers, 2);
         assert!(ready.endpoints.iter().all(|endpoint| endpoint.port() != 0) && ready.admin.port() != 0);
         assert_eq!(born(&dir).len(), 3);
-        for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::QUIT, Signal::TTIN, Signal::TTOU] {
+        for signal in [Signal::USR1, Signal::USR2, Signal::QUIT, Signal::TTIN, Signal::TTOU] {
             send_self(signal);
         }
         send_self(Signal::TERM);
@@ -161,6 +161,43 @@ fn a_stopped_worker_is_replaced_before_it_is_ended_and_its_requests_are_counted(
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
     assert_eq!(fs::read_to_string(stage.dir.path().join("metrics")).unwrap(), "lost 2, restarts 1");
     assert_eq!(born(stage.dir.path()).len(), 4, "nobody else was replaced");
+}
+
+#[test]
+fn sighup_replaces_all_workers_one_by_one() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let exit = stage.run("serve", stage.settings(), move |_| {
+        send_self(Signal::HUP);
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            let old = born(&dir);
+            wait_for("the canary", || dir.join("born/worker-0-4").exists());
+            assert!(!dir.join("born/worker-1-5").exists() && test_kill_process(old["worker-0-1"]).is_ok());
+            wait_for("the second", || dir.join("born/worker-1-5").exists());
+            assert!(test_kill_process(old["worker-0-1"]).is_err(), "the first has gone before the second slot begins");
+            wait_for("the end of the last", || test_kill_process(old["worker-1-2"]).is_err());
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(born(stage.dir.path()).len(), 5);
+}
+
+#[test]
+fn a_canary_that_dies_leaves_the_old_workers_alone() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let exit = stage.run("die-later", stage.settings(), move |_| {
+        send_self(Signal::HUP);
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            wait_for("the canary", || dir.join("born/worker-0-4").exists());
+            wait_for("its end", || test_kill_process(born(&dir)["worker-0-4"]).is_err());
+            assert!(["worker-0-1", "worker-1-2"].iter().all(|old| test_kill_process(born(&dir)[*old]).is_ok()));
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(born(stage.dir.path()).len(), 4, "nobody else was started");
 }
 
 #[test]
@@ -266,6 +303,7 @@ impl Fake {
         let mut say = |message: FromProcess| link.write_all(&encode(&message).unwrap()).unwrap();
         match mode {
             "die" => return 70,
+            "die-later" if self.number("--generation") > 3 => return 70,
             "config" => {
                 say(FromProcess::Fatal { exit_code: 78, reason: "the settings are for another planet".into() });
                 return 78;

@@ -1,6 +1,7 @@
 //! The way out: workers in parallel, then the admin process, so that metrics stay visible while workers drain.
 
 use super::event::{Action, KillReason, Notice, Post};
+use super::rolling;
 use super::state::{Phase, Second, Slot, SlotState, State};
 use crate::Exit;
 
@@ -25,6 +26,7 @@ pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
 /// Starts to drain. No process is started from here on.
 pub(super) fn begin(state: &mut State, wanted: Exit, now_ms: u64, actions: &mut Vec<Action>) {
     state.phase = Phase::Draining { wanted, forced: false };
+    rolling::abandon(state, actions);
     let timeout_ms = state.policy.drain_timeout_ms;
     actions.push(Action::Tell(Notice::Draining { deadline_ms: timeout_ms }));
     for slot in &mut state.slots {

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Tick,
     /// SIGTERM or SIGINT.
     Stop,
+    /// Replace all workers one by one.
+    Restart,
     /// A process could not be started.
     SpawnFailed {
         /// Its generation.
@@ -144,6 +146,18 @@ pub(crate) enum KillReason {
     SecondSignal,
 }
 
+/// Why a rolling restart was abandoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RestartFailure {
+    /// The instance stops.
+    Stopping,
+    /// A new process died before it took over, or while it was young.
+    Died {
+        /// Its post.
+        post: Post,
+    },
+}
+
 /// Decisions an operator wants to read about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -199,6 +213,23 @@ pub(crate) enum Notice {
     SuccessorFailed {
         /// Its post.
         post: Post,
+    },
+    /// A rolling restart begins.
+    RestartBegun {
+        /// Worker slots it goes through.
+        workers: u16,
+    },
+    /// All workers were replaced.
+    Restarted {
+        /// Workers that were; a slot without a worker gets a new one anyway.
+        workers: u16,
+    },
+    /// A rolling restart was abandoned; the workers that were not replaced serve on.
+    RestartFailed {
+        /// Workers replaced before.
+        replaced: u16,
+        /// Why.
+        reason: RestartFailure,
     },
     /// Nothing ever became ready and nothing will.
     GaveUp {

@@ -62,7 +62,8 @@ pub(super) fn pulse(
             actions.push(Action::Tell(Notice::Hung { post: slot.post, age_ms: now_ms.saturating_sub(heartbeat_ms) }));
         }
         Health::Parked | Health::Hung { .. } if answers => {
-            take_back(slot, state.policy.drain_timeout_ms, now_ms, actions);
+            let wanted = |generation| state.rolling.as_ref().is_some_and(|rolling| rolling.is_current(generation));
+            take_back(slot, wanted, state.policy.drain_timeout_ms, now_ms, actions);
         }
         Health::Sound | Health::Parked | Health::Hung { .. } | Health::Condemned => {}
     }
@@ -76,15 +77,23 @@ fn excuse(slot: &mut Slot, now_ms: u64) {
     }
 }
 
-/// It answers again, before its successor was ready.
-fn take_back(slot: &mut Slot, drain_timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+/// It answers again, before its successor was ready. A successor that is `wanted` anyway goes on.
+fn take_back(
+    slot: &mut Slot,
+    wanted: impl Fn(u64) -> bool,
+    drain_timeout_ms: u64,
+    now_ms: u64,
+    actions: &mut Vec<Action>,
+) {
     let was_hung = matches!(slot.health, Health::Hung { .. });
     slot.health = Health::Sound;
     if !was_hung {
         return;
     }
     actions.push(Action::Tell(Notice::TakenBack { post: slot.post }));
-    if let Some(Second::Successor { process, .. }) = slot.second {
+    if let Some(Second::Successor { process, .. }) = slot.second
+        && !wanted(process.generation)
+    {
         slot.second = Some(Second::Leaving(process));
         slot.dismiss_second(drain_timeout_ms, now_ms, actions);
     }
@@ -105,7 +114,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             }
         } else if !alone && slot.second.is_none() && matches!(post, Post::Worker(_)) {
             // The admin process keeps house alone, so it has no second; it is ended and then replaced.
-            super::start_successor(state, index, now_ms, actions);
+            let _ = super::start_successor(state, index, now_ms, actions);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - `restart.rs` deaths: back-off and breaker
 //! - `hang.rs`    processes that run and do not serve
 //! - `succession.rs` a second process in a slot takes over
+//! - `rolling.rs` all workers are replaced one by one
 //! - `drain.rs`   the way out
 //! - `steer.rs`   which slots get new connections
 //! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
@@ -13,6 +14,7 @@ mod drain;
 mod event;
 mod hang;
 mod restart;
+mod rolling;
 #[cfg(test)]
 mod schedules;
 mod state;
@@ -36,6 +38,7 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     match event {
         Event::Start => start(state, now_ms, &mut actions),
         Event::Tick => {}
+        Event::Restart => rolling::begin(state, &mut actions),
         Event::Stop => drain::stop(state, now_ms, &mut actions),
         Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
         Event::Ready { generation } => ready(state, generation, now_ms),
@@ -53,6 +56,7 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     kill_overdue(state, now_ms, &mut actions);
     succession::advance(state, now_ms, &mut actions);
     hang::advance(state, now_ms, &mut actions);
+    rolling::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
     steer::steer(state, &mut actions);
@@ -146,11 +150,12 @@ fn spawn_due(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
 }
 
 /// Starts a second process in a slot that has one.
-fn start_successor(state: &mut State, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
-    let Some(process) = state.enrol(now_ms) else { return };
-    let Some(slot) = state.slots.get_mut(index) else { return };
+fn start_successor(state: &mut State, index: usize, now_ms: u64, actions: &mut Vec<Action>) -> Option<u64> {
+    let process = state.enrol(now_ms)?;
+    let slot = state.slots.get_mut(index)?;
     slot.second = Some(Second::Successor { process, ready_ms: None });
     actions.push(Action::Spawn { post: slot.post, generation: process.generation, seat: process.seat, restart: true });
+    Some(process.generation)
 }
 
 /// All workers, or one worker once the time to boot is over; always with the admin process.

@@ -2,7 +2,7 @@
 
 use super::event::{Action, KillReason, Notice, Post};
 use super::state::{Phase, Second, Slot, SlotState, State};
-use super::{drain, succession};
+use super::{drain, rolling, succession};
 use crate::Exit;
 
 /// A death before ready, or within this time after it, is early: it counts for back-off and breaker. In milliseconds.
@@ -30,6 +30,7 @@ pub(super) fn died(
     now_ms: u64,
     actions: &mut Vec<Action>,
 ) {
+    rolling::died(state, generation, actions);
     let phase = state.phase;
     let Some(slot) = state.slot_of(generation) else { return };
     let Some(process) = slot.processes().find(|process| process.generation == generation) else { return };

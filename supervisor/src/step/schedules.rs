@@ -25,6 +25,7 @@ enum Move {
     /// From now on a process sends heartbeats, is silent, or is silent for want of a processor.
     Beats(usize, Beats),
     SpawnsFail(bool),
+    Restart,
     Stop,
 }
 
@@ -71,6 +72,10 @@ struct World {
     gave_up: Option<Exit>,
     announced: u32,
     steered: Vec<u16>,
+    /// A rolling restart is under way.
+    restarting: bool,
+    /// The last process that was started to replace a sound one.
+    voluntary: Option<u64>,
     exit: Option<Exit>,
     last_generation: u64,
 }
@@ -95,6 +100,8 @@ impl World {
             cut: false,
             gave_up: None,
             announced: 0,
+            restarting: false,
+            voluntary: None,
             steered: (0..workers).collect(),
             exit: None,
             last_generation: 0,
@@ -123,8 +130,15 @@ impl World {
                 assert!(self.alive.values().all(|fake| fake.seat != seat), "two owners of seat {seat}");
                 let others: Vec<&Fake> = self.alive.values().filter(|fake| fake.post == post).collect();
                 assert!(others.len() < 2, "three processes for {post}");
-                let may_be_second = |fake: &&Fake| fake.aborted || fake.told_to_drain || fake.convicted;
-                assert!(others.iter().all(may_be_second), "two processes for {post}: {others:?}");
+                if !others.iter().all(|fake| fake.aborted || fake.told_to_drain || fake.convicted) {
+                    assert!(self.restarting, "two processes for {post}: {others:?}");
+                    let last = self.voluntary.and_then(|generation| self.alive.get(&generation));
+                    let is_done = |last: &Fake| {
+                        last.convicted || self.alive.values().filter(|fake| fake.post == last.post).count() == 1
+                    };
+                    assert!(last.is_none_or(is_done), "two voluntary restarts at a time: {last:?} of {:?}", self.alive);
+                    self.voluntary = Some(generation);
+                }
                 assert!(post != Post::Admin || others.is_empty(), "the admin process is alone");
                 self.last_generation = generation;
                 if self.spawns_fail {
@@ -165,7 +179,7 @@ impl World {
                 }
                 let fake = self.alive.get_mut(&generation).expect("a kill goes to a living process");
                 fake.killed = true;
-                self.cut |= reason == KillReason::DrainDeadline && fake.was_ready;
+                self.cut |= reason == KillReason::DrainDeadline && fake.was_ready && self.stopped_at_ms.is_some();
             }
             Action::Abort { generation } => {
                 assert!(self.stopped_at_ms.is_none(), "nobody is judged during a drain");
@@ -186,7 +200,17 @@ impl World {
                 assert_eq!(self.gave_up, None);
                 self.gave_up = Some(exit);
             }
-            Action::Tell(Notice::Draining { .. }) => self.stopped_at_ms = Some(self.now_ms),
+            Action::Tell(Notice::RestartBegun { .. }) => {
+                assert!(!self.restarting && self.stopped_at_ms.is_none());
+                self.restarting = true;
+                self.voluntary = None;
+            }
+            Action::Tell(Notice::Restarted { .. }) => assert!(std::mem::take(&mut self.restarting)),
+            Action::Tell(Notice::RestartFailed { .. }) => self.restarting = false,
+            Action::Tell(Notice::Draining { .. }) => {
+                assert!(!self.restarting, "a restart goes on during the drain");
+                self.stopped_at_ms = Some(self.now_ms);
+            }
             Action::Tell(Notice::Hung { post, .. }) => {
                 let old =
                     |fake: &&mut Fake| fake.post == post && fake.was_ready && !fake.told_to_drain && !fake.aborted;
@@ -307,6 +331,7 @@ impl World {
                 self.alive.entry(generation).and_modify(|fake| fake.beats = beats);
             }
             Move::SpawnsFail(fail) => self.spawns_fail = fail,
+            Move::Restart => self.event(Event::Restart),
             Move::Stop => self.event(Event::Stop),
             Move::Ready(index) => {
                 let Some(generation) = self.pick(index) else { return };
@@ -371,6 +396,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (100u64..150).prop_map(Move::Watch),
         4 => (any::<usize>(), prop_oneof![1 => Just(Beats::Sent), 2 => Just(Beats::Silent), 1 => Just(Beats::Starved)])
             .prop_map(|(index, beats)| Move::Beats(index, beats)),
+        2 => Just(Move::Restart),
         1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
         1 => prop::bool::weighted(0.2).prop_map(|stop| if stop { Move::Stop } else { Move::Sleep }),
     ]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::event::{Action, KillReason, Post};
+use super::rolling::{self, Rolling};
 use crate::Exit;
 
 /// Most worker slots of an instance; the limit of `server.workers`.
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(super) announced: bool,
     /// The worker slot that was the last to serve, as long as none serves.
     pub(super) last_live: Option<Post>,
+    /// The rolling restart under way.
+    pub(super) rolling: Option<Rolling>,
     /// When heartbeats were last looked at.
     pub(super) looked_ms: u64,
     /// No heartbeat counts as older than this.
@@ -174,6 +177,7 @@ impl State {
             started_ms: 0,
             announced: false,
             last_live: None,
+            rolling: None,
             looked_ms: 0,
             counted_from_ms: 0,
             steered: (0..policy.workers).collect(),
@@ -207,7 +211,11 @@ impl State {
             Health::Hung { abort_ms, .. } if self.phase == Phase::Serving => Some(abort_ms),
             Health::Hung { .. } | Health::Sound | Health::Parked | Health::Condemned => None,
         });
-        slots.chain(overdue).chain(aborts).chain(announcement).min()
+        let successions = self.slots.iter().filter_map(|slot| match slot.state {
+            SlotState::Live { .. } => rolling::takes_over_ms(self, slot.second.as_ref()?),
+            _ => None,
+        });
+        slots.chain(overdue).chain(aborts).chain(successions).chain(announcement).min()
     }
 
     /// Whether heartbeats are to be looked at.

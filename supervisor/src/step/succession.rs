@@ -1,8 +1,8 @@
 //! A second process in a slot: the successor takes over when it is ready, on the same sockets; the old one leaves.
 
 use super::event::{Action, KillReason, Notice};
-use super::hang;
 use super::state::{Health, Process, Second, Slot, SlotState, State};
+use super::{hang, rolling};
 
 /// A successor said ready. Whether it takes over at once, [`advance`] decides.
 pub(super) fn ready(slot: &mut Slot, now_ms: u64) {
@@ -22,8 +22,14 @@ pub(super) fn ready(slot: &mut Slot, now_ms: u64) {
 /// Lets successors that are ready take over.
 pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     let drain_timeout_ms = state.policy.drain_timeout_ms;
-    for slot in &mut state.slots {
-        let Some(Second::Successor { process: new, ready_ms: Some(_) }) = slot.second else { continue };
+    for index in 0..state.slots.len() {
+        let Some(slot) = state.slots.get(index) else { continue };
+        let Some(second) = slot.second else { continue };
+        // A canary is spared the wait when the old one does not serve.
+        let waits = matches!(slot.health, Health::Sound | Health::Parked);
+        let Some(at_ms) = rolling::takes_over_ms(state, &second) else { continue };
+        let Second::Successor { process: new, .. } = second else { continue };
+        let Some(slot) = state.slots.get_mut(index).filter(|_| !waits || at_ms <= now_ms) else { continue };
         let SlotState::Live { process: mut old, .. } = slot.state else { continue };
         slot.second = Some(Second::Leaving(old));
         match slot.health {

@@ -8,6 +8,7 @@ use super::*;
 use crate::Exit;
 
 mod hang;
+mod rolling;
 
 const POLICY: Policy = Policy {
     workers: 2,
