@@ -24,6 +24,11 @@ impl Supervisor {
             Action::Drain { generation, deadline_ms } => self.drain(generation, deadline_ms),
             Action::Kill { generation, reason } => self.kill(generation, reason),
             Action::Abort { generation } => self.abort(generation),
+            Action::OpenSlot { slot } => self.open_slot(slot),
+            Action::CloseSlot { slot } => {
+                self.listeners.close_slot();
+                info!(slot, "A slot was closed.");
+            }
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => self.tell(notice),
@@ -117,6 +122,15 @@ impl Supervisor {
         }
     }
 
+    fn open_slot(&mut self, slot: u16) {
+        let opened = self.listeners.open_slot();
+        match &opened {
+            Ok(()) => info!(slot, "A slot was opened."),
+            Err(source) => error!(slot, error = %source, "The sockets of a further slot could not be opened."),
+        }
+        self.events.push(Event::SlotOpened { ok: opened.is_ok() });
+    }
+
     fn steer(&mut self, open: &[u16]) {
         debug!(?open, "New connections are steered.");
         if let Some(sockets) = self.listeners.slots.first() {
@@ -152,6 +166,9 @@ impl Supervisor {
             }
             Notice::Succeeded { post } => info!(process = %post, "A successor has taken over."),
             Notice::SuccessorFailed { post } => error!(process = %post, "A successor died before it took over."),
+            Notice::ScaleBegun { asked, workers } => info!(asked, workers, "The number of workers is to change."),
+            Notice::Scaled { workers } => info!(workers, "The number of worker slots is as asked for."),
+            Notice::ScaleFailed { workers } => error!(workers, "The number of worker slots stays; see above."),
             Notice::RestartBegun { workers } => info!(workers, "A rolling restart begins."),
             Notice::Restarted { workers } => info!(workers, "All workers were replaced."),
             Notice::RestartFailed { replaced, reason } => {

@@ -13,6 +13,7 @@
 //! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
+//! - `queue.rs`     how many connections wait in a socket
 //! - `steering.rs`  which slot gets a new connection
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
@@ -26,12 +27,11 @@
 //! - A process is named by its generation, which is never used again; signals go through its pidfd. So nothing is ever
 //!   sent to, or concluded about, a stranger that got the same process id.
 //! - A seat on the scoreboard belongs to one process until that process was reaped and its seat retired.
-//! - Listening sockets live as long as the supervisor: what waits in the queue of a dead worker waits for the next one.
+//! - Listening sockets live as long as their slot, and only the highest slot is ever closed: what waits in the queue of a dead worker waits for the next one.
 //! - Every descriptor is close-on-exec here; a child clears the flag on the few it is meant to have.
 //! - The crate knows nothing of HTTP, tokio or Redis, and reads of the settings only what concerns processes.
 //!
-//! Replacing live processes one by one (reload, restart, upgrade), and more or fewer slots are further variants of
-//! `step::Event` and `step::Action`.
+//! Reading the settings again and upgrading in place are further variants of `step::Event` and `step::Action`.
 
 mod carry_out;
 mod error;
@@ -41,6 +41,7 @@ mod listen;
 mod memory;
 mod process;
 mod processors;
+mod queue;
 mod run;
 mod signals;
 mod spawn;

@@ -150,6 +150,8 @@ impl Supervisor {
             match signal {
                 Signal::Stop => self.events.push(Event::Stop),
                 Signal::Restart => self.events.push(Event::Restart),
+                Signal::OneMore => self.scale_by(1),
+                Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
                 Signal::Child => {}
                 Signal::Unsupported(name) => {
@@ -157,6 +159,16 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Counts from what was asked for last, so that signals in a row add up.
+    fn scale_by(&mut self, by: i16) {
+        let asked = self.events.iter().rev().find_map(|event| match event {
+            Event::ScaleTo { workers } => Some(*workers),
+            _ => None,
+        });
+        let workers = asked.unwrap_or_else(|| self.state.target()).saturating_add_signed(by);
+        self.events.push(Event::ScaleTo { workers });
     }
 
     fn hear_processes(&mut self) {

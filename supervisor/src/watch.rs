@@ -1,4 +1,4 @@
-//! Looks at the heartbeats on the scoreboard.
+//! Looks at the heartbeats on the scoreboard, and at the queue of a slot that is to be closed.
 
 use task_mcp_scoreboard::{SeatState, monotonic_ms};
 
@@ -8,6 +8,9 @@ use crate::step::{Event, LOOK_MS};
 impl Supervisor {
     /// Tells the heartbeat of every process that serves.
     pub(crate) fn watch(&mut self) {
+        if let Some(slot) = self.state.emptying() {
+            self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
+        }
         if !self.state.watches() {
             return;
         }

@@ -112,7 +112,7 @@ fn sigterm_drains_all_processes_and_other_signals_end_nothing() {
         assert_eq!(ready.workers, 2);
         assert!(ready.endpoints.iter().all(|endpoint| endpoint.port() != 0) && ready.admin.port() != 0);
         assert_eq!(born(&dir).len(), 3);
-        for signal in [Signal::USR1, Signal::USR2, Signal::QUIT, Signal::TTIN, Signal::TTOU] {
+        for signal in [Signal::USR1, Signal::USR2, Signal::QUIT] {
             send_self(signal);
         }
         send_self(Signal::TERM);
@@ -198,6 +198,28 @@ fn a_canary_that_dies_leaves_the_old_workers_alone() {
     });
     assert_eq!(exit, Exit::Clean);
     assert_eq!(born(stage.dir.path()).len(), 4, "nobody else was started");
+}
+
+#[test]
+fn sigttin_adds_a_worker_and_sigttou_takes_the_highest_away() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let exit = stage.run("serve", stage.settings(), move |ready| {
+        let endpoint = ready.endpoints[0];
+        send_self(Signal::TTIN);
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            wait_for("a third worker", || dir.join("born/worker-2-4").exists());
+            let added = born(&dir)["worker-2-4"];
+            send_self(Signal::TTOU);
+            wait_for("its end", || test_kill_process(added).is_err());
+            // Nobody accepts in this test: whatever connects waits in one of the slots that are left.
+            let clients = (0..50).map(|_| std::net::TcpStream::connect(endpoint));
+            assert!(clients.collect::<Result<Vec<_>, _>>().is_ok());
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(born(stage.dir.path()).len(), 4);
 }
 
 #[test]

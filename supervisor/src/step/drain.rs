@@ -2,7 +2,7 @@
 
 use super::event::{Action, KillReason, Notice, Post};
 use super::rolling;
-use super::state::{Phase, Second, Slot, SlotState, State};
+use super::state::{Health, Phase, Second, Slot, SlotState, State};
 use crate::Exit;
 
 /// What the admin process is given once the workers are gone, in milliseconds.
@@ -78,7 +78,9 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
 
 /// Tells the slot's processes to leave, with a limit; a slot without one stays without. Whoever leaves already keeps the
 /// limit it has.
-fn dismiss(slot: &mut Slot, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+pub(super) fn dismiss(slot: &mut Slot, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+    // Whoever leaves is not judged by its heartbeat any more, and gets no successor.
+    slot.health = Health::Sound;
     slot.state = match slot.state {
         SlotState::Starting(mut process) | SlotState::Live { mut process, .. } => {
             process.dismiss(timeout_ms, now_ms, actions);

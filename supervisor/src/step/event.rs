@@ -31,6 +31,21 @@ pub(crate) enum Event {
     Stop,
     /// Replace all workers one by one.
     Restart,
+    /// Have so many workers.
+    ScaleTo {
+        /// Their number; what is out of bounds is moved to the bound.
+        workers: u16,
+    },
+    /// The sockets of the slot that was to be opened are open, or could not be opened.
+    SlotOpened {
+        /// Whether they are.
+        ok: bool,
+    },
+    /// What waits in the queues of the slot of [`State::emptying`](super::State::emptying).
+    Queue {
+        /// Connections.
+        waiting: u32,
+    },
     /// A process could not be started.
     SpawnFailed {
         /// Its generation.
@@ -114,6 +129,16 @@ pub(crate) enum Action {
     Abort {
         /// Its generation.
         generation: u64,
+    },
+    /// Open the sockets of a further slot.
+    OpenSlot {
+        /// Its number, one above the highest.
+        slot: u16,
+    },
+    /// Close the sockets of the highest slot.
+    CloseSlot {
+        /// Its number.
+        slot: u16,
     },
     /// Send new connections to these slots alone.
     Steer {
@@ -213,6 +238,23 @@ pub(crate) enum Notice {
     SuccessorFailed {
         /// Its post.
         post: Post,
+    },
+    /// The number of workers is to change.
+    ScaleBegun {
+        /// What was asked for.
+        asked: u16,
+        /// What it will be.
+        workers: u16,
+    },
+    /// The number of slots is as asked for.
+    Scaled {
+        /// Worker slots.
+        workers: u16,
+    },
+    /// A slot could not be opened.
+    ScaleFailed {
+        /// Worker slots there are.
+        workers: u16,
     },
     /// A rolling restart begins.
     RestartBegun {

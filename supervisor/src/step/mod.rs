@@ -6,6 +6,7 @@
 //! - `hang.rs`    processes that run and do not serve
 //! - `succession.rs` a second process in a slot takes over
 //! - `rolling.rs` all workers are replaced one by one
+//! - `scale.rs`   more or fewer slots
 //! - `drain.rs`   the way out
 //! - `steer.rs`   which slots get new connections
 //! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
@@ -15,6 +16,7 @@ mod event;
 mod hang;
 mod restart;
 mod rolling;
+mod scale;
 #[cfg(test)]
 mod schedules;
 mod state;
@@ -39,6 +41,9 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         Event::Start => start(state, now_ms, &mut actions),
         Event::Tick => {}
         Event::Restart => rolling::begin(state, &mut actions),
+        Event::ScaleTo { workers } => scale::to(state, workers, &mut actions),
+        Event::SlotOpened { ok } => scale::opened(state, ok, now_ms, &mut actions),
+        Event::Queue { waiting } => scale::queue(state, waiting, now_ms),
         Event::Stop => drain::stop(state, now_ms, &mut actions),
         Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
         Event::Ready { generation } => ready(state, generation, now_ms),
@@ -57,6 +62,7 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     succession::advance(state, now_ms, &mut actions);
     hang::advance(state, now_ms, &mut actions);
     rolling::advance(state, now_ms, &mut actions);
+    scale::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
     steer::steer(state, &mut actions);
@@ -162,7 +168,7 @@ fn start_successor(state: &mut State, index: usize, now_ms: u64, actions: &mut V
 fn announce(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     let workers = state.live_workers();
     let enough =
-        workers == state.policy.workers || workers > 0 && now_ms >= state.started_ms + state.policy.boot_timeout_ms;
+        workers == state.worker_slots() || workers > 0 && now_ms >= state.started_ms + state.policy.boot_timeout_ms;
     if !state.announced && enough && state.admin_is_live() && state.phase == Phase::Serving {
         state.announced = true;
         actions.push(Action::AnnounceReady { workers });

@@ -55,6 +55,10 @@ pub(super) fn died(
         }
         Phase::Done => return,
     }
+    // Its slot is being closed.
+    if matches!(before, SlotState::Draining(_)) && !was_second {
+        return;
+    }
     if was_second {
         if let (Some(slot), Some(second)) = (slot_at(state, post), second) {
             succession::second_died(slot, second, actions);

@@ -75,6 +75,10 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             *current = None;
             *replaced += 1;
         }
+        // One change at a time.
+        if state.closing.is_some() {
+            return;
+        }
         let Some(post) = left.front().copied() else {
             let workers = *replaced;
             state.rolling = None;

@@ -4,11 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::event::{Action, KillReason, Post};
 use super::rolling::{self, Rolling};
+use super::scale::{Closing, EMPTY_MS};
 use crate::Exit;
 
 /// Most worker slots of an instance; the limit of `server.workers`.
 pub(crate) const MAX_SLOTS: u16 = 256;
 
+/// Slots an instance may be scaled to, whatever number it started with; more if it started with more.
+const SCALE_SLOTS: u16 = 32;
 /// A process is given this much less than the time after which it is killed, in milliseconds, or a quarter of it if that
 /// is shorter: so it can end its streams itself and say what it cut.
 const MARGIN_MS: u64 = 500;
@@ -16,7 +19,7 @@ const MARGIN_MS: u64 = 500;
 /// The numbers decisions are made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// Worker slots, 1 to [`MAX_SLOTS`].
+    /// Worker slots at the start, 1 to [`MAX_SLOTS`].
     pub(crate) workers: u16,
     /// From start to ready, in milliseconds.
     pub(crate) boot_timeout_ms: u64,
@@ -31,9 +34,15 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Rows on the scoreboard: the supervisor's own (seat 0), and two generations of each worker and of the admin process.
+    /// Worker slots there can be.
+    pub(crate) fn slots_max(&self) -> u16 {
+        self.workers.clamp(SCALE_SLOTS, MAX_SLOTS)
+    }
+
+    /// Rows on the scoreboard: the supervisor's own (seat 0), and two generations of each worker there can be and of the
+    /// admin process.
     pub(crate) fn seats(&self) -> u16 {
-        (2 * (u32::from(self.workers) + 1) + 1).min(u32::from(u16::MAX)) as u16
+        2 * (self.slots_max() + 1) + 1
     }
 }
 
@@ -50,6 +59,14 @@ pub(crate) struct State {
     pub(super) announced: bool,
     /// The worker slot that was the last to serve, as long as none serves.
     pub(super) last_live: Option<Post>,
+    /// Worker slots there shall be.
+    pub(super) target: u16,
+    /// The last number of slots that was told to be reached.
+    pub(super) told_target: u16,
+    /// A slot is being opened.
+    pub(super) opening: bool,
+    /// The highest slot is being closed.
+    pub(super) closing: Option<Closing>,
     /// The rolling restart under way.
     pub(super) rolling: Option<Rolling>,
     /// When heartbeats were last looked at.
@@ -177,6 +194,10 @@ impl State {
             started_ms: 0,
             announced: false,
             last_live: None,
+            target: policy.workers,
+            told_target: policy.workers,
+            opening: false,
+            closing: None,
             rolling: None,
             looked_ms: 0,
             counted_from_ms: 0,
@@ -215,12 +236,38 @@ impl State {
             SlotState::Live { .. } => rolling::takes_over_ms(self, slot.second.as_ref()?),
             _ => None,
         });
-        slots.chain(overdue).chain(aborts).chain(successions).chain(announcement).min()
+        let closing = self.closing.filter(|_| self.phase == Phase::Serving).and_then(|closing| match closing {
+            Closing::Emptying { empty_since_ms: Some(since_ms), until_ms } => Some(until_ms.min(since_ms + EMPTY_MS)),
+            Closing::Emptying { empty_since_ms: None, until_ms } => Some(until_ms),
+            Closing::Draining => None,
+        });
+        slots.chain(closing).chain(overdue).chain(aborts).chain(successions).chain(announcement).min()
     }
 
     /// Whether heartbeats are to be looked at.
     pub(crate) fn watches(&self) -> bool {
         self.phase == Phase::Serving && self.slots.iter().any(|slot| matches!(slot.state, SlotState::Live { .. }))
+    }
+
+    /// Worker slots there are.
+    pub(crate) fn worker_slots(&self) -> u16 {
+        self.workers().count() as u16
+    }
+
+    /// Worker slots there shall be.
+    pub(crate) fn target(&self) -> u16 {
+        self.target
+    }
+
+    /// The slot whose queue is to be looked at.
+    pub(crate) fn emptying(&self) -> Option<u16> {
+        let emptying = self.phase == Phase::Serving && matches!(self.closing, Some(Closing::Emptying { .. }));
+        emptying.then(|| self.worker_slots() - 1)
+    }
+
+    /// The highest worker slot.
+    pub(super) fn highest(&mut self) -> Option<&mut Slot> {
+        self.slots.iter_mut().rfind(|slot| slot.post != Post::Admin)
     }
 
     pub(super) fn workers(&self) -> impl Iterator<Item = &Slot> {
@@ -261,7 +308,7 @@ impl State {
 }
 
 impl Slot {
-    fn new(post: Post) -> Self {
+    pub(super) fn new(post: Post) -> Self {
         Self {
             post,
             state: SlotState::Empty,

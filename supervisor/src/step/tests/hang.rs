@@ -5,7 +5,7 @@ use super::*;
 
 impl Bench {
     /// Lets time pass as the real loop does: a look every 50 ms, at which these processes beat.
-    fn watched(&mut self, ms: u64, beating: &[u64], starved: &[u64]) -> Vec<Action> {
+    pub(super) fn watched(&mut self, ms: u64, beating: &[u64], starved: &[u64]) -> Vec<Action> {
         let mut actions = Vec::new();
         for _ in 0..ms / LOOK_MS {
             self.now_ms += LOOK_MS;
