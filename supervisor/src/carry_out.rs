@@ -31,7 +31,10 @@ impl Supervisor {
             }
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
-            Action::Tell(notice) => self.tell(notice),
+            Action::Tell(notice) => {
+                self.tell(notice);
+                self.tell_clients(notice);
+            }
             Action::Exit(exit) => self.exit = Some(exit),
         }
     }
@@ -44,6 +47,7 @@ impl Supervisor {
                 self.processes.insert(generation, process);
                 if restart {
                     self.tally.restarted(post);
+                    self.records.entry(post).or_default().restarts += 1;
                 }
             }
             Err(source) => {

@@ -11,6 +11,7 @@
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
 //! - `spawn.rs`      fork and exec; the only file with `unsafe`
 //! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
+//! - `control/`      the control socket: server and client
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
@@ -34,6 +35,7 @@
 //! Reading the settings again and upgrading in place are further variants of `step::Event` and `step::Action`.
 
 mod carry_out;
+mod control;
 mod error;
 mod instance;
 mod launch;
@@ -51,6 +53,7 @@ mod step;
 mod tally;
 mod watch;
 
+pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
 pub use launch::{Exit, Launch, OnReady, Ready};
 pub use processors::available_processors;

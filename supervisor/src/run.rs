@@ -13,13 +13,14 @@ use task_mcp_link::{FromProcess, Received};
 use task_mcp_scoreboard::{Role, ScoreboardError, Seat, SeatState, monotonic_ms};
 use tracing::{debug, info, warn};
 
+use crate::control::Server;
 use crate::instance::Instance;
 use crate::listen::Listeners;
 use crate::memory::SharedMemory;
 use crate::process::{Lost, Running};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
-use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, State, step};
+use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::Tally;
 use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
 
@@ -56,7 +57,17 @@ pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorErr
         supervisor.hear_processes();
         supervisor.reap_processes();
         supervisor.watch();
+        supervisor.serve_control();
     }
+}
+
+/// What is remembered of a post beyond its processes.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Processes started in the place of another.
+    pub(crate) restarts: u64,
+    /// How the last one ended.
+    pub(crate) last_exit: Option<String>,
 }
 
 /// Everything an instance consists of. Dropping it closes the links, which ends the processes.
@@ -72,9 +83,12 @@ pub(crate) struct Supervisor {
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
     pub(crate) program: PathBuf,
+    pub(crate) control: Server,
+    /// What is remembered of each post; as many entries as there were slots.
+    pub(crate) records: BTreeMap<Post, Record>,
     pub(crate) extra_args: Vec<String>,
     pub(crate) on_ready: Option<OnReady>,
-    build: String,
+    pub(crate) build: String,
     signals: Signals,
     /// Process 1 inherits the orphans of its container and must reap them.
     is_init: bool,
@@ -89,6 +103,7 @@ impl Supervisor {
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
+        let control = Server::open(&control_socket(&settings))?;
         let listeners = Listeners::open(&settings.server.listen, workers, settings.admin.listen)?;
         let shared = SharedMemory::create(policy.seats(), series, &settings_snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
@@ -105,6 +120,8 @@ impl Supervisor {
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
+            control,
+            records: BTreeMap::new(),
             steering: Steering::default(),
             shared,
             own_seat,
@@ -139,6 +156,7 @@ impl Supervisor {
         let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
         let mut fds: Vec<PollFd<'_>> =
             self.signals.fds().chain(self.processes.values().flat_map(Running::fds)).map(readable).collect();
+        fds.extend(self.control.fds(now_ms).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(SupervisorError::Wait(io::Error::from(errno))),
@@ -228,6 +246,7 @@ impl Supervisor {
                 lost_in_flight = left.in_flight, lost_streams = left.open_streams, "A process died."
             );
         }
+        self.records.entry(post).or_default().last_exit = Some(exit_text(code, signal));
         self.events.push(Event::Exited { generation, code, lost });
     }
 }
@@ -262,6 +281,20 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
             warn!(process = %post, generation, exit_code, reason, "A process cannot go on.");
             Some(Event::Fatal { generation, exit_code })
         }
+    }
+}
+
+/// The default is that of the settings, for settings that were not completed.
+fn control_socket(settings: &Settings) -> PathBuf {
+    let path = &settings.supervisor.control_socket;
+    if path.as_os_str().is_empty() { settings.supervisor.runtime_dir.join("control.sock") } else { path.clone() }
+}
+
+fn exit_text(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".to_owned(),
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use task_mcp_config::Settings;
 use task_mcp_link::{Decoder, FromProcess, Received, ToProcess, encode};
 use task_mcp_scoreboard::{Epochs, Role, Sample, Scoreboard, SeatState, monotonic_ms};
-use task_mcp_supervisor::{Exit, Launch, Ready, run_program};
+use task_mcp_supervisor::{Exit, Launch, Ready, Request, Response, control, run_program};
 
 const SNAPSHOT: &[u8] = b"{\"snapshot\":true}";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -220,6 +220,61 @@ fn sigttin_adds_a_worker_and_sigttou_takes_the_highest_away() {
     });
     assert_eq!(exit, Exit::Clean);
     assert_eq!(born(stage.dir.path()).len(), 4);
+}
+
+#[test]
+fn the_control_socket_tells_and_does_what_it_is_asked() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let (sender, told) = std::sync::mpsc::channel();
+    let exit = stage.run("busy", stage.settings(), move |ready| {
+        let endpoints = ready.endpoints.clone();
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            let ask = |request: Request| control(&dir.join("run/control.sock"), &request, PATIENCE).unwrap();
+            let status = |response| match response {
+                Response::Status(status) => status,
+                other => panic!("{other:?}"),
+            };
+            let before = status(ask(Request::Status));
+            assert_eq!((before.pid, &before.endpoints, before.workers), (std::process::id(), &endpoints, 2));
+            let names: Vec<&str> = before.slots.iter().map(|slot| slot.name.as_str()).collect();
+            assert_eq!(names, ["worker 0", "worker 1", "admin process"]);
+            assert!(before.slots.iter().all(|slot| slot.state == "live" && slot.restarts == 0), "{before:?}");
+            assert_eq!((before.slots[0].in_flight, before.slots[1].in_flight), (2, 0));
+            let _waits: Vec<_> = (0..9).map(|_| std::net::TcpStream::connect(endpoints[0]).unwrap()).collect();
+            assert!(matches!(ask(Request::Restart), Response::Done { .. }));
+            assert!(matches!(ask(Request::Scale { workers: 3 }), Response::Done { .. }));
+            let after = status(ask(Request::Status));
+            assert_eq!((after.workers, after.slots.len()), (3, 4));
+            for (old, new) in before.slots.iter().zip(&after.slots).take(2) {
+                assert!(new.generation > old.generation && new.pid != old.pid && new.restarts == 1);
+                assert_eq!(new.last_exit.as_deref(), Some("exit code 0"));
+            }
+            assert_eq!(after.slots.iter().map(|slot| slot.waiting).sum::<u32>(), 9, "nobody accepts in this test");
+            assert!(matches!(ask(Request::Drain), Response::Done { .. }));
+            sender.send(()).unwrap();
+        });
+    });
+    told.recv().unwrap();
+    assert_eq!(exit, Exit::Clean);
+    assert!(!stage.dir.path().join("run/control.sock").exists());
+}
+
+#[test]
+fn a_restart_that_fails_says_so_to_who_asked() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let (sender, told) = std::sync::mpsc::channel();
+    let exit = stage.run("die-later", stage.settings(), move |_| {
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            sender.send(control(&dir.join("run/control.sock"), &Request::Restart, PATIENCE).unwrap()).unwrap();
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+    let Response::Failed { reason } = told.recv().unwrap() else { panic!("not failed") };
+    assert!(reason.contains("worker 0 died"), "{reason}");
 }
 
 #[test]

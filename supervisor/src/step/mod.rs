@@ -1,7 +1,7 @@
 //! All decisions of the supervisor: a pure function of what it knows, what happened, and the time.
 //!
 //! - `event.rs`   events, actions, notices
-//! - `state.rs`   slots and the life of the instance
+//! - `state.rs`   slots and the life of the instance; `report.rs` tells it
 //! - `restart.rs` deaths: back-off and breaker
 //! - `hang.rs`    processes that run and do not serve
 //! - `succession.rs` a second process in a slot takes over
@@ -14,6 +14,7 @@
 mod drain;
 mod event;
 mod hang;
+mod report;
 mod restart;
 mod rolling;
 mod scale;
@@ -25,8 +26,9 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{Action, Event, KillReason, Notice, Post};
+pub(crate) use event::{Action, Event, KillReason, Notice, Post, RestartFailure};
 pub(crate) use hang::LOOK_MS;
+pub(crate) use report::SlotReport;
 pub(crate) use state::{MAX_SLOTS, Policy, State};
 
 use state::{Phase, Second, Slot, SlotState};

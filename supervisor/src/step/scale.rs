@@ -25,8 +25,10 @@ pub(super) enum Closing {
 /// Somebody asked for a number of workers.
 pub(super) fn to(state: &mut State, workers: u16, actions: &mut Vec<Action>) {
     if state.phase != Phase::Serving {
+        actions.push(Action::Tell(Notice::ScaleFailed { workers: state.worker_slots() }));
         return;
     }
+    state.told_target = 0;
     state.target = workers.clamp(1, state.policy.slots_max());
     actions.push(Action::Tell(Notice::ScaleBegun { asked: workers, workers: state.target }));
 }
@@ -39,6 +41,7 @@ pub(super) fn opened(state: &mut State, ok: bool, now_ms: u64, actions: &mut Vec
     let number = state.worker_slots();
     if !ok {
         state.target = number;
+        state.told_target = number;
         actions.push(Action::Tell(Notice::ScaleFailed { workers: number }));
         return;
     }
@@ -77,7 +80,10 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
                 actions.push(Action::Tell(Notice::Scaled { workers: open }));
             }
         }
-        Some(Closing::Emptying { .. }) if open <= state.target => state.closing = None,
+        Some(Closing::Emptying { .. }) if open <= state.target => {
+            state.closing = None;
+            advance(state, now_ms, actions);
+        }
         Some(Closing::Emptying { empty_since_ms, until_ms }) => {
             let is_empty = empty_since_ms.is_some_and(|since_ms| since_ms + EMPTY_MS <= now_ms);
             if (is_empty || until_ms <= now_ms) && others_serve(state) {

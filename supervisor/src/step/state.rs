@@ -61,7 +61,7 @@ pub(crate) struct State {
     pub(super) last_live: Option<Post>,
     /// Worker slots there shall be.
     pub(super) target: u16,
-    /// The last number of slots that was told to be reached.
+    /// The last number of slots that was told to be reached; 0 = it has to be told.
     pub(super) told_target: u16,
     /// A slot is being opened.
     pub(super) opening: bool,
