@@ -4,14 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::process::Signal;
 use task_mcp_link::ToProcess;
 use task_mcp_scoreboard::SeatState;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::Ready;
 use crate::process::{Link, Running};
 use crate::run::Supervisor;
 use crate::spawn::{Order, spawn};
+use crate::starved::Starvation;
 use crate::step::{Action, Event, KillReason, Notice, Post};
 
 impl Supervisor {
@@ -21,8 +23,18 @@ impl Supervisor {
             Action::Spawn { post, generation, seat, restart } => self.start(post, generation, seat, restart),
             Action::Drain { generation, deadline_ms } => self.drain(generation, deadline_ms),
             Action::Kill { generation, reason } => self.kill(generation, reason),
+            Action::Abort { generation } => self.abort(generation),
+            Action::OpenSlot { slot } => self.open_slot(slot),
+            Action::CloseSlot { slot } => {
+                self.listeners.close_slot();
+                info!(slot, "A slot was closed.");
+            }
+            Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
-            Action::Tell(notice) => self.tell(notice),
+            Action::Tell(notice) => {
+                self.tell(notice);
+                self.tell_clients(notice);
+            }
             Action::Exit(exit) => self.exit = Some(exit),
         }
     }
@@ -35,6 +47,7 @@ impl Supervisor {
                 self.processes.insert(generation, process);
                 if restart {
                     self.tally.restarted(post);
+                    self.records.entry(post).or_default().restarts += 1;
                 }
             }
             Err(source) => {
@@ -66,7 +79,15 @@ impl Supervisor {
             listeners,
             extra_args: &self.extra_args,
         })?;
-        Ok(Running { post, pid: spawned.pid, pidfd: spawned.pidfd, seat, seat_index, link })
+        Ok(Running {
+            post,
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            seat,
+            seat_index,
+            starvation: Starvation::default(),
+            link,
+        })
     }
 
     fn drain(&mut self, generation: u64, deadline_ms: u64) {
@@ -80,13 +101,44 @@ impl Supervisor {
     fn kill(&self, generation: u64, reason: KillReason) {
         let Some(process) = self.processes.get(&generation) else { return };
         let pid = process.pid.as_raw_nonzero().get();
-        match process.kill() {
+        match process.signal(Signal::KILL) {
             Ok(()) => {
                 warn!(process = %process.post, pid, generation, ?reason, "A process was killed.");
-                self.tally.killed(reason);
+                // A hung process was counted when it was sent SIGABRT.
+                if reason != KillReason::Hung {
+                    self.tally.killed(reason);
+                }
             }
             // It is dead already and about to be reaped.
             Err(source) => info!(process = %process.post, pid, generation, error = %source, "A kill came too late."),
+        }
+    }
+
+    fn abort(&self, generation: u64) {
+        let Some(process) = self.processes.get(&generation) else { return };
+        let pid = process.pid.as_raw_nonzero().get();
+        match process.signal(Signal::ABORT) {
+            Ok(()) => {
+                warn!(process = %process.post, pid, generation, "A hung process was sent SIGABRT.");
+                self.tally.killed(KillReason::Hung);
+            }
+            Err(source) => info!(process = %process.post, pid, generation, error = %source, "A kill came too late."),
+        }
+    }
+
+    fn open_slot(&mut self, slot: u16) {
+        let opened = self.listeners.open_slot();
+        match &opened {
+            Ok(()) => info!(slot, "A slot was opened."),
+            Err(source) => error!(slot, error = %source, "The sockets of a further slot could not be opened."),
+        }
+        self.events.push(Event::SlotOpened { ok: opened.is_ok() });
+    }
+
+    fn steer(&mut self, open: &[u16]) {
+        debug!(?open, "New connections are steered.");
+        if let Some(sockets) = self.listeners.slots.first() {
+            self.steering.steer(sockets, open);
         }
     }
 
@@ -107,6 +159,25 @@ impl Supervisor {
                 error!(process = %post, retry_ms, "A process died early too often or cannot start; it is left alone for a while.");
             }
             Notice::Tried { post } => info!(process = %post, "A process that died too often is tried again."),
+            Notice::Parked { post } => {
+                debug!(process = %post, "A process sends no heartbeat and gets no new connections.");
+            }
+            Notice::Hung { post, age_ms } => {
+                warn!(process = %post, age_ms, "A process hangs: it sends no heartbeat. Its successor is started.");
+            }
+            Notice::TakenBack { post } => {
+                warn!(process = %post, "A process that hung answers again and stays.");
+            }
+            Notice::Succeeded { post } => info!(process = %post, "A successor has taken over."),
+            Notice::SuccessorFailed { post } => error!(process = %post, "A successor died before it took over."),
+            Notice::ScaleBegun { asked, workers } => info!(asked, workers, "The number of workers is to change."),
+            Notice::Scaled { workers } => info!(workers, "The number of worker slots is as asked for."),
+            Notice::ScaleFailed { workers } => error!(workers, "The number of worker slots stays; see above."),
+            Notice::RestartBegun { workers } => info!(workers, "A rolling restart begins."),
+            Notice::Restarted { workers } => info!(workers, "All workers were replaced."),
+            Notice::RestartFailed { replaced, reason } => {
+                error!(replaced, ?reason, "The rolling restart was abandoned; the other workers serve on.");
+            }
             Notice::GaveUp { exit } => {
                 error!(exit_code = exit.code(), "No process ever became ready; see its last message above. Giving up.");
             }

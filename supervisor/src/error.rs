@@ -38,6 +38,23 @@ pub enum SupervisorError {
         /// Process id of the other supervisor, as it wrote it.
         pid: String,
     },
+    /// The control socket could not be opened.
+    #[error(
+        "supervisor.control_socket {path:?} cannot be opened; name a file in a directory this user may write, with a path \
+         of at most 107 bytes"
+    )]
+    ControlSocket {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another instance listens at the control socket.
+    #[error("another instance listens at supervisor.control_socket {path:?}; stop it, or give this one its own")]
+    ControlSocketInUse {
+        /// The socket.
+        path: PathBuf,
+    },
     /// An address is taken.
     #[error("{field}: the address {address} is in use by another program; stop it or choose another port")]
     AddressInUse {
@@ -90,8 +107,11 @@ impl SupervisorError {
     /// at the moment, 70 for what should not happen.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::RuntimeDir { .. } | Self::RuntimeDirUnsafe { .. } | Self::Listen { .. } => 78,
-            Self::Locked { .. } | Self::AddressInUse { .. } => 69,
+            Self::ControlSocket { .. }
+            | Self::RuntimeDir { .. }
+            | Self::RuntimeDirUnsafe { .. }
+            | Self::Listen { .. } => 78,
+            Self::Locked { .. } | Self::ControlSocketInUse { .. } | Self::AddressInUse { .. } => 69,
             Self::Scoreboard(_) | Self::Snapshot { .. } | Self::Signals { .. } | Self::Wait(_) => 70,
         }
     }

@@ -10,8 +10,12 @@
 //! - `step/`         decisions: restart policy, drain, seats
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
 //! - `spawn.rs`      fork and exec; the only file with `unsafe`
+//! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
+//! - `control/`      the control socket: server and client
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
+//! - `queue.rs`     how many connections wait in a socket
+//! - `steering.rs`  which slot gets a new connection
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `tally.rs`      the supervisor's own metrics
@@ -24,15 +28,14 @@
 //! - A process is named by its generation, which is never used again; signals go through its pidfd. So nothing is ever
 //!   sent to, or concluded about, a stranger that got the same process id.
 //! - A seat on the scoreboard belongs to one process until that process was reaped and its seat retired.
-//! - Listening sockets live as long as the supervisor: what waits in the queue of a dead worker waits for the next one.
+//! - Listening sockets live as long as their slot, and only the highest slot is ever closed: what waits in the queue of a dead worker waits for the next one.
 //! - Every descriptor is close-on-exec here; a child clears the flag on the few it is meant to have.
 //! - The crate knows nothing of HTTP, tokio or Redis, and reads of the settings only what concerns processes.
 //!
-//! Replacing live processes one by one (reload, restart, upgrade), more or fewer slots, and steering away from hung
-//! workers are further variants of `step::Event` and `step::Action` and further states of a slot; seats for a second
-//! generation of every post exist already.
+//! Reading the settings again and upgrading in place are further variants of `step::Event` and `step::Action`.
 
 mod carry_out;
+mod control;
 mod error;
 mod instance;
 mod launch;
@@ -40,12 +43,17 @@ mod listen;
 mod memory;
 mod process;
 mod processors;
+mod queue;
 mod run;
 mod signals;
 mod spawn;
+mod starved;
+mod steering;
 mod step;
 mod tally;
+mod watch;
 
+pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
 pub use launch::{Exit, Launch, OnReady, Ready};
 pub use processors::available_processors;

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::SupervisorError;
+use crate::queue::waiting;
 
 /// Connections that may wait in one queue, unless `net.core.somaxconn` is lower.
 const BACKLOG_MAX: i32 = 4096;
@@ -25,6 +26,8 @@ pub(crate) struct Listeners {
     pub(crate) slots: Vec<Vec<OwnedFd>>,
     /// The public addresses with real ports.
     pub(crate) endpoints: Vec<SocketAddr>,
+    /// Whether each address, if it is an IPv6 one, is for IPv6 alone.
+    only_v6: Vec<bool>,
     /// The admin socket.
     pub(crate) admin: OwnedFd,
     /// Its address with its real port.
@@ -37,6 +40,7 @@ impl Listeners {
         let backlog = backlog();
         let mut opened: Vec<Vec<OwnedFd>> = (0..slots).map(|_| Vec::with_capacity(addresses.len())).collect();
         let mut endpoints = Vec::with_capacity(addresses.len());
+        let mut only_v6s = Vec::with_capacity(addresses.len());
         for wanted in addresses {
             let only_v6 = addresses.iter().any(|other| other.is_ipv4() && other.port() == wanted.port());
             let failed = |source| refused(LISTEN, *wanted, source);
@@ -49,11 +53,34 @@ impl Listeners {
                 slot.push(socket.into());
             }
             endpoints.push(address);
+            only_v6s.push(only_v6);
         }
         let failed = |source| refused(ADMIN_LISTEN, admin, source);
         let socket = bound(admin, false, false).and_then(|socket| listening(socket, backlog)).map_err(failed)?;
         let admin_address = local_address(&socket).map_err(failed)?;
-        Ok(Self { slots: opened, endpoints, admin: socket.into(), admin_address })
+        Ok(Self { slots: opened, endpoints, only_v6: only_v6s, admin: socket.into(), admin_address })
+    }
+
+    /// Opens the sockets of a further slot, all or none.
+    pub(crate) fn open_slot(&mut self) -> io::Result<()> {
+        let backlog = backlog();
+        let sockets = self.endpoints.iter().zip(&self.only_v6).map(|(address, only_v6)| {
+            let socket = bound(*address, *only_v6, true).and_then(|socket| listening(socket, backlog))?;
+            Ok(OwnedFd::from(socket))
+        });
+        let sockets = sockets.collect::<io::Result<Vec<OwnedFd>>>()?;
+        self.slots.push(sockets);
+        Ok(())
+    }
+
+    /// Closes the sockets of the highest slot. What waits in them is reset.
+    pub(crate) fn close_slot(&mut self) {
+        self.slots.pop();
+    }
+
+    /// Connections that wait in the sockets of a slot.
+    pub(crate) fn waiting(&self, slot: u16) -> u32 {
+        self.slots.get(usize::from(slot)).into_iter().flatten().filter_map(waiting).sum()
     }
 }
 
@@ -134,6 +161,18 @@ mod tests {
         assert!(matches!(admin, SupervisorError::AddressInUse { field: ADMIN_LISTEN, .. }));
         let foreign = Listeners::open(&[any("192.0.2.1:80")], 1, any("127.0.0.1:0")).unwrap_err();
         assert_eq!(foreign.exit_code(), 78, "{foreign}");
+    }
+
+    #[test]
+    fn slots_can_be_added_and_the_highest_closed() {
+        let mut open = Listeners::open(&[any("127.0.0.1:0"), any("[::1]:0")], 1, any("127.0.0.1:0")).unwrap();
+        open.open_slot().unwrap();
+        assert_eq!(open.slots[1].len(), 2);
+        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(open.endpoints[0]).unwrap()).collect();
+        assert!(open.waiting(1) > 0 && open.waiting(0) + open.waiting(1) == 64);
+        open.close_slot();
+        assert_eq!((open.slots.len(), open.waiting(1)), (1, 0));
+        drop(clients);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal, w
 use task_mcp_link::{Decoder, FromProcess, LinkError, Received, ToProcess, encode};
 use task_mcp_scoreboard::Seat;
 
+use crate::starved::Starvation;
 use crate::step::Post;
 
 /// How much is read from a link at once, in bytes.
@@ -23,6 +24,7 @@ pub(crate) struct Running {
     pub(crate) pidfd: OwnedFd,
     pub(crate) seat: Seat,
     pub(crate) seat_index: u16,
+    pub(crate) starvation: Starvation,
     /// `None` once the link ended.
     pub(crate) link: Option<Link>,
 }
@@ -68,9 +70,9 @@ impl Running {
         sent
     }
 
-    /// SIGKILL, through the pidfd: it cannot reach a stranger.
-    pub(crate) fn kill(&self) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.pidfd, Signal::KILL)?)
+    /// Sends a signal, through the pidfd: it cannot reach a stranger.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, signal)?)
     }
 
     /// Reaps the process if it is dead. The status is unknown if somebody else reaped it.

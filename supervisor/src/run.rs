@@ -13,12 +13,14 @@ use task_mcp_link::{FromProcess, Received};
 use task_mcp_scoreboard::{Role, ScoreboardError, Seat, SeatState, monotonic_ms};
 use tracing::{debug, info, warn};
 
+use crate::control::Server;
 use crate::instance::Instance;
 use crate::listen::Listeners;
 use crate::memory::SharedMemory;
 use crate::process::{Lost, Running};
 use crate::signals::{Signal, Signals};
-use crate::step::{Event, Policy, State, step};
+use crate::steering::Steering;
+use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::Tally;
 use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
 
@@ -54,7 +56,18 @@ pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorErr
         supervisor.take_signals();
         supervisor.hear_processes();
         supervisor.reap_processes();
+        supervisor.watch();
+        supervisor.serve_control();
     }
+}
+
+/// What is remembered of a post beyond its processes.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Processes started in the place of another.
+    pub(crate) restarts: u64,
+    /// How the last one ended.
+    pub(crate) last_exit: Option<String>,
 }
 
 /// Everything an instance consists of. Dropping it closes the links, which ends the processes.
@@ -65,13 +78,17 @@ pub(crate) struct Supervisor {
     pub(crate) exit: Option<Exit>,
     pub(crate) processes: BTreeMap<u64, Running>,
     pub(crate) listeners: Listeners,
+    pub(crate) steering: Steering,
     pub(crate) shared: SharedMemory,
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
     pub(crate) program: PathBuf,
+    pub(crate) control: Server,
+    /// What is remembered of each post; as many entries as there were slots.
+    pub(crate) records: BTreeMap<Post, Record>,
     pub(crate) extra_args: Vec<String>,
     pub(crate) on_ready: Option<OnReady>,
-    build: String,
+    pub(crate) build: String,
     signals: Signals,
     /// Process 1 inherits the orphans of its container and must reap them.
     is_init: bool,
@@ -81,11 +98,12 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
         let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args } = launch;
-        let workers = if workers == 0 { available_processors() } else { workers };
+        let workers = if workers == 0 { available_processors() } else { workers }.min(MAX_SLOTS);
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
+        let control = Server::open(&control_socket(&settings))?;
         let listeners = Listeners::open(&settings.server.listen, workers, settings.admin.listen)?;
         let shared = SharedMemory::create(policy.seats(), series, &settings_snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
@@ -102,6 +120,9 @@ impl Supervisor {
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
+            control,
+            records: BTreeMap::new(),
+            steering: Steering::default(),
             shared,
             own_seat,
             program: program.to_owned(),
@@ -130,10 +151,12 @@ impl Supervisor {
     fn wait(&self) -> Result<(), SupervisorError> {
         let now_ms = monotonic_ms();
         let due_ms = if self.events.is_empty() { self.state.next_deadline_ms() } else { Some(now_ms) };
-        let timeout_ms = due_ms.map_or(HEARTBEAT_MS, |due_ms| due_ms.saturating_sub(now_ms).min(HEARTBEAT_MS));
+        let longest_ms = if self.state.watches() { LOOK_MS } else { HEARTBEAT_MS };
+        let timeout_ms = due_ms.map_or(longest_ms, |due_ms| due_ms.saturating_sub(now_ms).min(longest_ms));
         let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
         let mut fds: Vec<PollFd<'_>> =
             self.signals.fds().chain(self.processes.values().flat_map(Running::fds)).map(readable).collect();
+        fds.extend(self.control.fds(now_ms).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(SupervisorError::Wait(io::Error::from(errno))),
@@ -144,6 +167,9 @@ impl Supervisor {
         for signal in self.signals.received() {
             match signal {
                 Signal::Stop => self.events.push(Event::Stop),
+                Signal::Restart => self.events.push(Event::Restart),
+                Signal::OneMore => self.scale_by(1),
+                Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
                 Signal::Child => {}
                 Signal::Unsupported(name) => {
@@ -151,6 +177,16 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Counts from what was asked for last, so that signals in a row add up.
+    fn scale_by(&mut self, by: i16) {
+        let asked = self.events.iter().rev().find_map(|event| match event {
+            Event::ScaleTo { workers } => Some(*workers),
+            _ => None,
+        });
+        let workers = asked.unwrap_or_else(|| self.state.target()).saturating_add_signed(by);
+        self.events.push(Event::ScaleTo { workers });
     }
 
     fn hear_processes(&mut self) {
@@ -211,6 +247,7 @@ impl Supervisor {
                 lost_in_flight = left.in_flight, lost_streams = left.open_streams, "A process died."
             );
         }
+        self.records.entry(post).or_default().last_exit = Some(exit_text(code, signal));
         self.events.push(Event::Exited { generation, code, lost });
     }
 }
@@ -245,6 +282,20 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
             warn!(process = %post, generation, exit_code, reason, "A process cannot go on.");
             Some(Event::Fatal { generation, exit_code })
         }
+    }
+}
+
+/// The default is that of the settings, for settings that were not completed.
+fn control_socket(settings: &Settings) -> PathBuf {
+    let path = &settings.supervisor.control_socket;
+    if path.as_os_str().is_empty() { settings.supervisor.runtime_dir.join("control.sock") } else { path.clone() }
+}
+
+fn exit_text(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".to_owned(),
     }
 }
 

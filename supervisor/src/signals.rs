@@ -15,6 +15,12 @@ use crate::SupervisorError;
 pub(crate) enum Signal {
     /// TERM or INT: drain; the second time, now.
     Stop,
+    /// HUP: replace all workers one by one.
+    Restart,
+    /// TTIN: one worker more.
+    OneMore,
+    /// TTOU: one worker fewer.
+    OneFewer,
     /// A child died. Its pidfd tells the same; as process 1 there may be children of others.
     Child,
     /// One that has no effect in this version; without a handler it would end or stop the supervisor.
@@ -26,12 +32,12 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
     (SIGTERM, "SIGTERM", Signal::Stop),
     (SIGINT, "SIGINT", Signal::Stop),
     (SIGCHLD, "SIGCHLD", Signal::Child),
-    (SIGHUP, "SIGHUP", Signal::Unsupported("SIGHUP")),
+    (SIGHUP, "SIGHUP", Signal::Restart),
     (SIGUSR1, "SIGUSR1", Signal::Unsupported("SIGUSR1")),
     (SIGUSR2, "SIGUSR2", Signal::Unsupported("SIGUSR2")),
     (SIGQUIT, "SIGQUIT", Signal::Unsupported("SIGQUIT")),
-    (SIGTTIN, "SIGTTIN", Signal::Unsupported("SIGTTIN")),
-    (SIGTTOU, "SIGTTOU", Signal::Unsupported("SIGTTOU")),
+    (SIGTTIN, "SIGTTIN", Signal::OneMore),
+    (SIGTTOU, "SIGTTOU", Signal::OneFewer),
 ];
 
 /// One pipe for each signal, so that none can be mistaken for, or swallow, another. Handlers go with the value.
@@ -98,7 +104,7 @@ mod tests {
         for number in [SIGHUP, SIGTERM, SIGTERM, SIGTTIN] {
             low_level::raise(number).unwrap();
         }
-        let expected = [Signal::Stop, Signal::Stop, Signal::Unsupported("SIGHUP"), Signal::Unsupported("SIGTTIN")];
+        let expected = [Signal::Stop, Signal::Stop, Signal::Restart, Signal::OneMore];
         assert_eq!(signals.received(), expected);
         assert_eq!(signals.received(), []);
     }

@@ -96,13 +96,19 @@ impl Tally {
     }
 }
 
-const REASONS: [KillReason; 4] =
-    [KillReason::BootTimeout, KillReason::Lingering, KillReason::DrainDeadline, KillReason::SecondSignal];
+const REASONS: [KillReason; 5] = [
+    KillReason::BootTimeout,
+    KillReason::Lingering,
+    KillReason::Hung,
+    KillReason::DrainDeadline,
+    KillReason::SecondSignal,
+];
 
 fn label(reason: KillReason) -> &'static str {
     match reason {
         KillReason::BootTimeout => "boot_timeout",
         KillReason::Lingering => "lingering",
+        KillReason::Hung => "hung",
         KillReason::DrainDeadline => "drain_deadline",
         KillReason::SecondSignal => "second_signal",
     }

@@ -1,21 +1,19 @@
 //! The way out: workers in parallel, then the admin process, so that metrics stay visible while workers drain.
 
 use super::event::{Action, KillReason, Notice, Post};
-use super::state::{Phase, Slot, SlotState, State};
+use super::rolling;
+use super::state::{Health, Phase, Second, Slot, SlotState, State};
 use crate::Exit;
 
 /// What the admin process is given once the workers are gone, in milliseconds.
 const ADMIN_DRAIN_MS: u64 = 2_000;
-/// A process is given this much less than the time after which it is killed, in milliseconds, or a quarter of it if that
-/// is shorter: so it can end its streams itself and say what it cut.
-const MARGIN_MS: u64 = 500;
 
 /// SIGTERM or SIGINT: the first one drains, the second one kills.
 pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     match state.phase {
         Phase::Serving => begin(state, Exit::Clean, now_ms, actions),
         Phase::Draining { .. } => {
-            for process in state.slots.iter_mut().filter_map(Slot::process_mut) {
+            for process in state.slots.iter_mut().flat_map(Slot::processes_mut) {
                 process.overdue = None;
                 process.killed = Some(KillReason::SecondSignal);
                 actions.push(Action::Kill { generation: process.generation, reason: KillReason::SecondSignal });
@@ -28,6 +26,7 @@ pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
 /// Starts to drain. No process is started from here on.
 pub(super) fn begin(state: &mut State, wanted: Exit, now_ms: u64, actions: &mut Vec<Action>) {
     state.phase = Phase::Draining { wanted, forced: false };
+    rolling::abandon(state, actions);
     let timeout_ms = state.policy.drain_timeout_ms;
     actions.push(Action::Tell(Notice::Draining { deadline_ms: timeout_ms }));
     for slot in &mut state.slots {
@@ -59,7 +58,7 @@ pub(super) fn mark_forced(state: &mut State) {
 /// Goes on to the admin process when the workers are gone, and leaves when everything is.
 pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     let Phase::Draining { wanted, forced } = state.phase else { return };
-    if state.workers().any(|slot| slot.process().is_some()) {
+    if state.workers().any(|slot| slot.processes().next().is_some()) {
         return;
     }
     let mut empty = true;
@@ -67,7 +66,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
         if !matches!(slot.state, SlotState::Draining(_)) {
             dismiss(slot, ADMIN_DRAIN_MS, now_ms, actions);
         }
-        empty &= slot.process().is_none();
+        empty &= slot.processes().next().is_none();
     }
     if empty {
         state.phase = Phase::Done;
@@ -77,18 +76,20 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
     }
 }
 
-/// Tells the slot's process to leave, with a limit; a slot without one stays without.
-fn dismiss(slot: &mut Slot, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+/// Tells the slot's processes to leave, with a limit; a slot without one stays without. Whoever leaves already keeps the
+/// limit it has.
+pub(super) fn dismiss(slot: &mut Slot, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+    // Whoever leaves is not judged by its heartbeat any more, and gets no successor.
+    slot.health = Health::Sound;
     slot.state = match slot.state {
         SlotState::Starting(mut process) | SlotState::Live { mut process, .. } => {
-            // The time to boot does not matter any more.
-            process.overdue = process.overdue.filter(|(_, reason)| *reason != KillReason::BootTimeout);
-            process.kill_by(now_ms + timeout_ms, KillReason::DrainDeadline);
-            let deadline_ms = timeout_ms - MARGIN_MS.min(timeout_ms / 4);
-            actions.push(Action::Drain { generation: process.generation, deadline_ms });
+            process.dismiss(timeout_ms, now_ms, actions);
             SlotState::Draining(process)
         }
         SlotState::Draining(process) => SlotState::Draining(process),
         SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => SlotState::Empty,
     };
+    if let Some(Second::Successor { .. }) = slot.second {
+        slot.dismiss_second(timeout_ms, now_ms, actions);
+    }
 }

@@ -29,6 +29,23 @@ pub(crate) enum Event {
     Tick,
     /// SIGTERM or SIGINT.
     Stop,
+    /// Replace all workers one by one.
+    Restart,
+    /// Have so many workers.
+    ScaleTo {
+        /// Their number; what is out of bounds is moved to the bound.
+        workers: u16,
+    },
+    /// The sockets of the slot that was to be opened are open, or could not be opened.
+    SlotOpened {
+        /// Whether they are.
+        ok: bool,
+    },
+    /// What waits in the queues of the slot of [`State::emptying`](super::State::emptying).
+    Queue {
+        /// Connections.
+        waiting: u32,
+    },
     /// A process could not be started.
     SpawnFailed {
         /// Its generation.
@@ -38,6 +55,17 @@ pub(crate) enum Event {
     Ready {
         /// Its generation.
         generation: u64,
+    },
+    /// A round of looks at the heartbeats begins.
+    Look,
+    /// The last heartbeat of a process that serves.
+    Pulse {
+        /// Its generation.
+        generation: u64,
+        /// When it came, in milliseconds.
+        heartbeat_ms: u64,
+        /// Whether the process is runnable and gets no processor.
+        starved: bool,
     },
     /// A process has finished its drain.
     Drained {
@@ -70,7 +98,7 @@ pub(crate) enum Event {
 }
 
 /// Something to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Start a process.
     Spawn {
@@ -97,6 +125,26 @@ pub(crate) enum Action {
         /// Why.
         reason: KillReason,
     },
+    /// SIGABRT.
+    Abort {
+        /// Its generation.
+        generation: u64,
+    },
+    /// Open the sockets of a further slot.
+    OpenSlot {
+        /// Its number, one above the highest.
+        slot: u16,
+    },
+    /// Close the sockets of the highest slot.
+    CloseSlot {
+        /// Its number.
+        slot: u16,
+    },
+    /// Send new connections to these slots alone.
+    Steer {
+        /// Their numbers, ascending; never empty.
+        open: Vec<u16>,
+    },
     /// Tell that the instance serves; once.
     AnnounceReady {
         /// Workers that are live.
@@ -115,10 +163,24 @@ pub(crate) enum KillReason {
     BootTimeout,
     /// It lost its link, or said that it was about to exit, and stayed.
     Lingering,
+    /// It hung, and SIGABRT did not end it.
+    Hung,
     /// It was not done at the hard deadline of the drain.
     DrainDeadline,
     /// The operator asked a second time.
     SecondSignal,
+}
+
+/// Why a rolling restart was abandoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RestartFailure {
+    /// The instance stops.
+    Stopping,
+    /// A new process died before it took over, or while it was young.
+    Died {
+        /// Its post.
+        post: Post,
+    },
 }
 
 /// Decisions an operator wants to read about.
@@ -149,6 +211,67 @@ pub(crate) enum Notice {
     Tried {
         /// The post.
         post: Post,
+    },
+    /// A process sends no heartbeat: it gets no new connections.
+    Parked {
+        /// Its post.
+        post: Post,
+    },
+    /// A process has sent no heartbeat for so long that it is replaced.
+    Hung {
+        /// Its post.
+        post: Post,
+        /// Age of its last heartbeat, in milliseconds.
+        age_ms: u64,
+    },
+    /// A hung process answers again before its successor was ready.
+    TakenBack {
+        /// Its post.
+        post: Post,
+    },
+    /// A successor has taken over.
+    Succeeded {
+        /// Its post.
+        post: Post,
+    },
+    /// A successor died before it took over.
+    SuccessorFailed {
+        /// Its post.
+        post: Post,
+    },
+    /// The number of workers is to change.
+    ScaleBegun {
+        /// What was asked for.
+        asked: u16,
+        /// What it will be.
+        workers: u16,
+    },
+    /// The number of slots is as asked for.
+    Scaled {
+        /// Worker slots.
+        workers: u16,
+    },
+    /// A slot could not be opened.
+    ScaleFailed {
+        /// Worker slots there are.
+        workers: u16,
+    },
+    /// A rolling restart begins.
+    RestartBegun {
+        /// Worker slots it goes through.
+        workers: u16,
+    },
+    /// All workers were replaced.
+    Restarted {
+        /// Workers that were; a slot without a worker gets a new one anyway.
+        workers: u16,
+    },
+    /// A rolling restart was abandoned; the workers that were not replaced serve on.
+    RestartFailed {
+        /// Workers replaced before.
+        replaced: u16,
+        /// Why.
+        reason: RestartFailure,
     },
     /// Nothing ever became ready and nothing will.
     GaveUp {

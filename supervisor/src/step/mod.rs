@@ -1,24 +1,37 @@
 //! All decisions of the supervisor: a pure function of what it knows, what happened, and the time.
 //!
 //! - `event.rs`   events, actions, notices
-//! - `state.rs`   slots and the life of the instance
+//! - `state.rs`   slots and the life of the instance; `report.rs` tells it
 //! - `restart.rs` deaths: back-off and breaker
+//! - `hang.rs`    processes that run and do not serve
+//! - `succession.rs` a second process in a slot takes over
+//! - `rolling.rs` all workers are replaced one by one
+//! - `scale.rs`   more or fewer slots
 //! - `drain.rs`   the way out
+//! - `steer.rs`   which slots get new connections
 //! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
 
 mod drain;
 mod event;
+mod hang;
+mod report;
 mod restart;
+mod rolling;
+mod scale;
 #[cfg(test)]
 mod schedules;
 mod state;
+mod steer;
+mod succession;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{Action, Event, KillReason, Notice, Post};
-pub(crate) use state::{Policy, State};
+pub(crate) use event::{Action, Event, KillReason, Notice, Post, RestartFailure};
+pub(crate) use hang::LOOK_MS;
+pub(crate) use report::SlotReport;
+pub(crate) use state::{MAX_SLOTS, Policy, State};
 
-use state::{Phase, Process, Slot, SlotState};
+use state::{Phase, Second, Slot, SlotState};
 
 /// How long a process may live on after it lost its link or announced its exit, in milliseconds.
 const LINGER_MS: u64 = 2_000;
@@ -29,9 +42,17 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     match event {
         Event::Start => start(state, now_ms, &mut actions),
         Event::Tick => {}
+        Event::Restart => rolling::begin(state, &mut actions),
+        Event::ScaleTo { workers } => scale::to(state, workers, &mut actions),
+        Event::SlotOpened { ok } => scale::opened(state, ok, now_ms, &mut actions),
+        Event::Queue { waiting } => scale::queue(state, waiting, now_ms),
         Event::Stop => drain::stop(state, now_ms, &mut actions),
         Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
         Event::Ready { generation } => ready(state, generation, now_ms),
+        Event::Look => hang::look(state, now_ms),
+        Event::Pulse { generation, heartbeat_ms, starved } => {
+            hang::pulse(state, generation, heartbeat_ms, starved, now_ms, &mut actions);
+        }
         Event::Drained { generation, forced } => drain::drained(state, generation, forced),
         Event::Fatal { generation, exit_code } => fatal(state, generation, exit_code, now_ms),
         Event::LinkLost { generation } => linger(state, generation, now_ms),
@@ -40,8 +61,13 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         }
     }
     kill_overdue(state, now_ms, &mut actions);
+    succession::advance(state, now_ms, &mut actions);
+    hang::advance(state, now_ms, &mut actions);
+    rolling::advance(state, now_ms, &mut actions);
+    scale::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
+    steer::steer(state, &mut actions);
     drain::advance(state, now_ms, &mut actions);
     actions
 }
@@ -57,6 +83,10 @@ fn start(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
 fn ready(state: &mut State, generation: u64, now_ms: u64) {
     let Some(slot) = state.slot_of(generation) else { return };
     slot.ever_ready = true;
+    if slot.process().is_none_or(|process| process.generation != generation) {
+        succession::ready(slot, now_ms);
+        return;
+    }
     match &mut slot.state {
         SlotState::Starting(process) => {
             process.was_ready = true;
@@ -72,21 +102,21 @@ fn ready(state: &mut State, generation: u64, now_ms: u64) {
 }
 
 fn fatal(state: &mut State, generation: u64, exit_code: u8, now_ms: u64) {
-    if let Some(process) = state.slot_of(generation).and_then(Slot::process_mut) {
+    if let Some(process) = state.process_of(generation) {
         process.fatal = Some(exit_code);
     }
     linger(state, generation, now_ms);
 }
 
 fn linger(state: &mut State, generation: u64, now_ms: u64) {
-    if let Some(process) = state.slot_of(generation).and_then(Slot::process_mut) {
+    if let Some(process) = state.process_of(generation) {
         process.kill_by(now_ms + LINGER_MS, KillReason::Lingering);
     }
 }
 
 fn kill_overdue(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     let mut cut = false;
-    for process in state.slots.iter_mut().filter_map(Slot::process_mut) {
+    for process in state.slots.iter_mut().flat_map(Slot::processes_mut) {
         let Some((at_ms, reason)) = process.overdue else { continue };
         if at_ms <= now_ms {
             process.overdue = None;
@@ -117,24 +147,30 @@ fn spawn_due(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
             | SlotState::Live { .. }
             | SlotState::Draining(_) => false,
         };
-        // There are twice as many seats as slots, so one is always free here.
-        if due && let Some(seat) = state.free_seats.pop_first() {
-            let generation = state.next_generation;
-            state.next_generation += 1;
-            let overdue = Some((now_ms + state.policy.boot_timeout_ms, KillReason::BootTimeout));
-            let process = Process { generation, seat, was_ready: false, overdue, killed: None, fatal: None };
-            slot.state = SlotState::Starting(process);
+        if due && let Some(process) = state.enrol(now_ms) {
+            let Some(slot) = state.slots.get_mut(index) else { continue };
+            let (generation, seat) = (process.generation, process.seat);
+            slot.settle(SlotState::Starting(process));
             actions.push(Action::Spawn { post: slot.post, generation, seat, restart: slot.ever_started });
             slot.ever_started = true;
         }
     }
 }
 
+/// Starts a second process in a slot that has one.
+fn start_successor(state: &mut State, index: usize, now_ms: u64, actions: &mut Vec<Action>) -> Option<u64> {
+    let process = state.enrol(now_ms)?;
+    let slot = state.slots.get_mut(index)?;
+    slot.second = Some(Second::Successor { process, ready_ms: None });
+    actions.push(Action::Spawn { post: slot.post, generation: process.generation, seat: process.seat, restart: true });
+    Some(process.generation)
+}
+
 /// All workers, or one worker once the time to boot is over; always with the admin process.
 fn announce(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     let workers = state.live_workers();
     let enough =
-        workers == state.policy.workers || workers > 0 && now_ms >= state.started_ms + state.policy.boot_timeout_ms;
+        workers == state.worker_slots() || workers > 0 && now_ms >= state.started_ms + state.policy.boot_timeout_ms;
     if !state.announced && enough && state.admin_is_live() && state.phase == Phase::Serving {
         state.announced = true;
         actions.push(Action::AnnounceReady { workers });

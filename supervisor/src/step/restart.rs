@@ -1,8 +1,8 @@
 //! Deaths: who is replaced at once, who waits, whose breaker opens.
 
-use super::drain;
 use super::event::{Action, KillReason, Notice, Post};
-use super::state::{Phase, Slot, SlotState, State};
+use super::state::{Phase, Second, Slot, SlotState, State};
+use super::{drain, rolling, succession};
 use crate::Exit;
 
 /// A death before ready, or within this time after it, is early: it counts for back-off and breaker. In milliseconds.
@@ -30,13 +30,20 @@ pub(super) fn died(
     now_ms: u64,
     actions: &mut Vec<Action>,
 ) {
+    rolling::died(state, generation, actions);
     let phase = state.phase;
     let Some(slot) = state.slot_of(generation) else { return };
-    let Some(process) = slot.process() else { return };
+    let Some(process) = slot.processes().find(|process| process.generation == generation) else { return };
     let (post, before) = (slot.post, slot.state);
     slot.last_code = code.or(process.fatal.map(i32::from));
-    slot.state = SlotState::Empty;
     let last_code = slot.last_code;
+    let second = slot.second;
+    let was_second = slot.process() != Some(process);
+    if was_second {
+        slot.second = None;
+    } else {
+        slot.settle(SlotState::Empty);
+    }
     state.free_seats.insert(process.seat);
     match phase {
         Phase::Serving => {}
@@ -48,6 +55,16 @@ pub(super) fn died(
         }
         Phase::Done => return,
     }
+    // Its slot is being closed.
+    if matches!(before, SlotState::Draining(_)) && !was_second {
+        return;
+    }
+    if was_second {
+        if let (Some(slot), Some(second)) = (slot_at(state, post), second) {
+            succession::second_died(slot, second, actions);
+        }
+        return;
+    }
     let early = match before {
         SlotState::Starting(_) => true,
         SlotState::Live { since_ms, .. } => {
@@ -58,6 +75,13 @@ pub(super) fn died(
         }
         SlotState::Draining(_) | SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => false,
     };
+    if let Some(Second::Successor { process, ready_ms }) = second {
+        if let Some(slot) = slot_at(state, post) {
+            succession::move_up(slot, process, ready_ms);
+        }
+        actions.push(Action::Tell(Notice::Replaced { post }));
+        return;
+    }
     if !early {
         if let Some(slot) = slot_at(state, post) {
             slot.trial = false;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::hang::{HUNG_MS, OVERSLEPT_MS, STALE_MS};
 use super::*;
 use crate::Exit;
 
@@ -19,8 +20,23 @@ enum Move {
     Drained(usize, bool),
     Fatal(usize, u8),
     LinkLost(usize),
+    /// Looks at the heartbeats so many times, 50 ms apart.
+    Watch(u64),
+    /// From now on a process sends heartbeats, is silent, or is silent for want of a processor.
+    Beats(usize, Beats),
     SpawnsFail(bool),
+    ScaleTo(u16),
+    /// So many connections wait in the slot that is to be closed.
+    Waiting(u32),
+    Restart,
     Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beats {
+    Sent,
+    Silent,
+    Starved,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +46,21 @@ struct Fake {
     was_ready: bool,
     killed: bool,
     told_to_drain: bool,
+    beats: Beats,
+    beat_ms: u64,
+    /// How long it has been silent with a processor, as far as anybody looked.
+    silent_ms: u64,
+    convicted: bool,
+    aborted: bool,
+}
+
+impl Fake {
+    fn slot(&self) -> Option<u16> {
+        match self.post {
+            Post::Worker(slot) => Some(slot),
+            Post::Admin => None,
+        }
+    }
 }
 
 struct World {
@@ -43,6 +74,13 @@ struct World {
     cut: bool,
     gave_up: Option<Exit>,
     announced: u32,
+    steered: Vec<u16>,
+    slots: u16,
+    waiting: u32,
+    /// A rolling restart is under way.
+    restarting: bool,
+    /// The last process that was started to replace a sound one.
+    voluntary: Option<u64>,
     exit: Option<Exit>,
     last_generation: u64,
 }
@@ -67,6 +105,11 @@ impl World {
             cut: false,
             gave_up: None,
             announced: 0,
+            slots: workers,
+            waiting: 0,
+            restarting: false,
+            voluntary: None,
+            steered: (0..workers).collect(),
             exit: None,
             last_generation: 0,
         };
@@ -92,13 +135,35 @@ impl World {
                 assert!(generation > self.last_generation, "generation {generation} was used before");
                 assert!(seat != 0 && seat < self.state.policy.seats());
                 assert!(self.alive.values().all(|fake| fake.seat != seat), "two owners of seat {seat}");
-                assert!(self.alive.values().all(|fake| fake.post != post), "two processes for {post}");
+                let others: Vec<&Fake> = self.alive.values().filter(|fake| fake.post == post).collect();
+                assert!(others.len() < 2, "three processes for {post}");
+                if !others.iter().all(|fake| fake.aborted || fake.told_to_drain || fake.convicted) {
+                    assert!(self.restarting, "two processes for {post}: {others:?}");
+                    let last = self.voluntary.and_then(|generation| self.alive.get(&generation));
+                    let is_done = |last: &Fake| {
+                        last.convicted || self.alive.values().filter(|fake| fake.post == last.post).count() == 1
+                    };
+                    assert!(last.is_none_or(is_done), "two voluntary restarts at a time: {last:?} of {:?}", self.alive);
+                    self.voluntary = Some(generation);
+                }
+                assert!(post != Post::Admin || others.is_empty(), "the admin process is alone");
                 self.last_generation = generation;
                 if self.spawns_fail {
                     self.failed.insert(generation);
                     return Some(Event::SpawnFailed { generation });
                 }
-                let fake = Fake { post, seat, was_ready: false, killed: false, told_to_drain: false };
+                let fake = Fake {
+                    post,
+                    seat,
+                    was_ready: false,
+                    killed: false,
+                    told_to_drain: false,
+                    beats: Beats::Sent,
+                    beat_ms: self.now_ms,
+                    silent_ms: 0,
+                    convicted: false,
+                    aborted: false,
+                };
                 self.alive.insert(generation, fake);
             }
             Action::Drain { generation, .. } => {
@@ -109,7 +174,10 @@ impl World {
                 let workers_alive = self.alive.values().any(|fake| fake.post != Post::Admin);
                 let fake = self.alive.get_mut(&generation).expect("a drain goes to a living process");
                 assert!(!fake.told_to_drain, "told twice");
-                assert!(fake.post != Post::Admin || !workers_alive, "the admin process goes last");
+                assert!(
+                    fake.post != Post::Admin || !workers_alive && self.stopped_at_ms.is_some(),
+                    "the admin process goes last"
+                );
                 fake.told_to_drain = true;
             }
             Action::Kill { generation, reason } => {
@@ -118,7 +186,31 @@ impl World {
                 }
                 let fake = self.alive.get_mut(&generation).expect("a kill goes to a living process");
                 fake.killed = true;
-                self.cut |= reason == KillReason::DrainDeadline && fake.was_ready;
+                self.cut |= reason == KillReason::DrainDeadline && fake.was_ready && self.stopped_at_ms.is_some();
+            }
+            Action::Abort { generation } => {
+                assert!(self.stopped_at_ms.is_none(), "nobody is judged during a drain");
+                let fake = self.alive.get_mut(&generation).expect("an abort goes to a living process");
+                assert!(!fake.aborted && fake.convicted, "{fake:?}");
+                fake.aborted = true;
+            }
+            Action::OpenSlot { slot } => {
+                assert!(slot == self.slots && self.stopped_at_ms.is_none());
+                let ok = !self.spawns_fail;
+                self.slots += u16::from(ok);
+
+                return Some(Event::SlotOpened { ok });
+            }
+            Action::CloseSlot { slot } => {
+                self.slots -= 1;
+                assert!(slot == self.slots && slot > 0, "only the highest");
+                assert!(self.alive.values().all(|fake| fake.post != Post::Worker(slot)), "its worker is left behind");
+                assert!(!self.steered.contains(&slot), "it would reset what comes");
+            }
+            Action::Steer { open } => {
+                assert!(self.stopped_at_ms.is_none(), "a drain steers nobody");
+                assert!(!open.is_empty() && open.is_sorted(), "{open:?}");
+                self.steered = open;
             }
             Action::AnnounceReady { workers } => {
                 self.announced += 1;
@@ -128,7 +220,30 @@ impl World {
                 assert_eq!(self.gave_up, None);
                 self.gave_up = Some(exit);
             }
-            Action::Tell(Notice::Draining { .. }) => self.stopped_at_ms = Some(self.now_ms),
+            Action::Tell(Notice::RestartBegun { .. }) => {
+                assert!(!self.restarting && self.stopped_at_ms.is_none());
+                self.restarting = true;
+                self.voluntary = None;
+            }
+            Action::Tell(Notice::Restarted { .. }) => assert!(std::mem::take(&mut self.restarting)),
+            Action::Tell(Notice::RestartFailed { .. }) => self.restarting = false,
+            Action::Tell(Notice::Draining { .. }) => {
+                assert!(!self.restarting, "a restart goes on during the drain");
+                self.stopped_at_ms = Some(self.now_ms);
+            }
+            Action::Tell(Notice::Hung { post, .. }) => {
+                let old =
+                    |fake: &&mut Fake| fake.post == post && fake.was_ready && !fake.told_to_drain && !fake.aborted;
+                let fake = self.alive.values_mut().find(old).expect("a living process is convicted");
+                assert!(fake.beats == Beats::Silent && fake.silent_ms > HUNG_MS, "{fake:?}");
+                fake.convicted = true;
+            }
+            Action::Tell(Notice::TakenBack { post }) => {
+                let fake = self.alive.values_mut().find(|fake| fake.post == post && fake.convicted && !fake.aborted);
+                let fake = fake.expect("a convicted process is taken back");
+                assert!(self.now_ms - fake.beat_ms <= STALE_MS, "{fake:?}");
+                fake.convicted = false;
+            }
             Action::Tell(_) => {}
             Action::Exit(exit) => {
                 assert!(self.alive.is_empty(), "left processes behind");
@@ -143,14 +258,29 @@ impl World {
     /// What holds after every step.
     fn check(&self) {
         let state = &self.state;
-        let seats_used = state.slots.iter().filter_map(Slot::process).map(|process| process.seat);
+        let seats_used = state.slots.iter().flat_map(Slot::processes).map(|process| process.seat);
         let mut all: Vec<u16> = state.free_seats.iter().copied().chain(seats_used).collect();
         all.sort_unstable();
         assert_eq!(all, (1..state.policy.seats()).collect::<Vec<_>>(), "every seat is free or has one owner");
+        if self.stopped_at_ms.is_none() {
+            let live: Vec<u16> = self.live_slots();
+            assert!(
+                live.is_empty() || self.steered.iter().all(|slot| live.contains(slot)),
+                "{:?}: {state:?}",
+                self.steered
+            );
+        }
         for slot in &state.slots {
             assert!(slot.early_deaths.len() <= state.policy.restart_limit as usize);
+            if let Some(Second::Leaving(process)) = slot.second {
+                let ends = process.overdue.is_some() || process.killed.is_some();
+                assert!(ends, "the old {} may stay for ever", slot.post);
+            }
             match slot.state {
-                SlotState::Empty => assert!(self.stopped_at_ms.is_some(), "{} has neither process nor date", slot.post),
+                SlotState::Empty => {
+                    let leaves = self.stopped_at_ms.is_some() || matches!(slot.second, Some(Second::Leaving(_)));
+                    assert!(leaves, "{} has neither process nor date", slot.post);
+                }
                 SlotState::Backoff { until_ms } | SlotState::Broken { retry_ms: until_ms } => {
                     assert!(self.stopped_at_ms.is_none());
                     assert!(until_ms > self.now_ms && until_ms <= self.now_ms + 30_000);
@@ -169,21 +299,67 @@ impl World {
         }
     }
 
+    /// The slots of workers that said ready and live, as this test knows them.
+    fn live_slots(&self) -> Vec<u16> {
+        let serves = |fake: &&Fake| fake.was_ready && !fake.told_to_drain && !fake.aborted;
+        let mut live: Vec<u16> = self.alive.values().filter(serves).filter_map(Fake::slot).collect();
+        live.sort_unstable();
+        live
+    }
+
     fn pick(&self, index: usize) -> Option<u64> {
         self.alive.keys().copied().nth(index.checked_rem(self.alive.len())?)
+    }
+
+    /// What the loop does every 50 ms, and after any other time that has passed.
+    fn look(&mut self, passed_ms: u64) {
+        let overslept = passed_ms > LOOK_MS + OVERSLEPT_MS;
+        for fake in self.alive.values_mut() {
+            match fake.beats {
+                Beats::Sent => (fake.beat_ms, fake.silent_ms) = (self.now_ms, 0),
+                Beats::Silent if !overslept => fake.silent_ms += passed_ms,
+                Beats::Silent | Beats::Starved => fake.silent_ms = 0,
+            }
+        }
+        if self.state.emptying().is_some() {
+            self.event(Event::Queue { waiting: self.waiting });
+        }
+        self.event(Event::Look);
+        let seen: Vec<(u64, Fake)> = self.alive.iter().map(|(generation, fake)| (*generation, *fake)).collect();
+        for (generation, fake) in seen.into_iter().filter(|(_, fake)| fake.was_ready) {
+            let starved = fake.beats == Beats::Starved;
+            self.event(Event::Pulse { generation, heartbeat_ms: fake.beat_ms, starved });
+        }
+        self.event(Event::Tick);
     }
 
     fn play(&mut self, one: &Move) {
         match *one {
             Move::Wait(ms) => {
                 self.now_ms += ms;
-                self.event(Event::Tick);
+                self.look(ms);
             }
             Move::Sleep => {
+                let before_ms = self.now_ms;
                 self.now_ms = self.state.next_deadline_ms().map_or(self.now_ms, |due_ms| due_ms.max(self.now_ms));
-                self.event(Event::Tick);
+                self.look(self.now_ms - before_ms);
+            }
+            Move::Watch(times) => {
+                for _ in 0..times {
+                    if self.exit.is_none() {
+                        self.now_ms += LOOK_MS;
+                        self.look(LOOK_MS);
+                    }
+                }
+            }
+            Move::Beats(index, beats) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.alive.entry(generation).and_modify(|fake| fake.beats = beats);
             }
             Move::SpawnsFail(fail) => self.spawns_fail = fail,
+            Move::ScaleTo(workers) => self.event(Event::ScaleTo { workers }),
+            Move::Waiting(waiting) => self.waiting = waiting,
+            Move::Restart => self.event(Event::Restart),
             Move::Stop => self.event(Event::Stop),
             Move::Ready(index) => {
                 let Some(generation) = self.pick(index) else { return };
@@ -244,6 +420,13 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(index, forced)| Move::Drained(index, forced)),
         1 => (any::<usize>(), prop_oneof![Just(70u8), Just(78)]).prop_map(|(index, code)| Move::Fatal(index, code)),
         1 => any::<usize>().prop_map(Move::LinkLost),
+        4 => (1u64..30).prop_map(Move::Watch),
+        1 => (100u64..150).prop_map(Move::Watch),
+        4 => (any::<usize>(), prop_oneof![1 => Just(Beats::Sent), 2 => Just(Beats::Silent), 1 => Just(Beats::Starved)])
+            .prop_map(|(index, beats)| Move::Beats(index, beats)),
+        2 => Just(Move::Restart),
+        2 => (0u16..6).prop_map(Move::ScaleTo),
+        1 => (0u32..2).prop_map(Move::Waiting),
         1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
         1 => prop::bool::weighted(0.2).prop_map(|stop| if stop { Move::Stop } else { Move::Sleep }),
     ]
@@ -253,7 +436,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_schedule_keeps_the_invariants_and_ends(workers in 1u16..5, moves in prop::collection::vec(any_move(), 0..120)) {
+    fn any_schedule_keeps_the_invariants_and_ends(workers in 1u16..5, moves in prop::collection::vec(any_move(), 0..60)) {
         let mut world = World::new(workers);
         for one in &moves {
             if world.exit.is_some() {

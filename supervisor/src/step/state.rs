@@ -2,13 +2,24 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::event::{KillReason, Post};
+use super::event::{Action, KillReason, Post};
+use super::rolling::{self, Rolling};
+use super::scale::{Closing, EMPTY_MS};
 use crate::Exit;
+
+/// Most worker slots of an instance; the limit of `server.workers`.
+pub(crate) const MAX_SLOTS: u16 = 256;
+
+/// Slots an instance may be scaled to, whatever number it started with; more if it started with more.
+const SCALE_SLOTS: u16 = 32;
+/// A process is given this much less than the time after which it is killed, in milliseconds, or a quarter of it if that
+/// is shorter: so it can end its streams itself and say what it cut.
+const MARGIN_MS: u64 = 500;
 
 /// The numbers decisions are made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// Worker slots, at least 1.
+    /// Worker slots at the start, 1 to [`MAX_SLOTS`].
     pub(crate) workers: u16,
     /// From start to ready, in milliseconds.
     pub(crate) boot_timeout_ms: u64,
@@ -23,9 +34,15 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Rows on the scoreboard: the supervisor's own (seat 0), and two generations of each worker and of the admin process.
+    /// Worker slots there can be.
+    pub(crate) fn slots_max(&self) -> u16 {
+        self.workers.clamp(SCALE_SLOTS, MAX_SLOTS)
+    }
+
+    /// Rows on the scoreboard: the supervisor's own (seat 0), and two generations of each worker there can be and of the
+    /// admin process.
     pub(crate) fn seats(&self) -> u16 {
-        (2 * (u32::from(self.workers) + 1) + 1).min(u32::from(u16::MAX)) as u16
+        2 * (self.slots_max() + 1) + 1
     }
 }
 
@@ -42,6 +59,22 @@ pub(crate) struct State {
     pub(super) announced: bool,
     /// The worker slot that was the last to serve, as long as none serves.
     pub(super) last_live: Option<Post>,
+    /// Worker slots there shall be.
+    pub(super) target: u16,
+    /// The last number of slots that was told to be reached; 0 = it has to be told.
+    pub(super) told_target: u16,
+    /// A slot is being opened.
+    pub(super) opening: bool,
+    /// The highest slot is being closed.
+    pub(super) closing: Option<Closing>,
+    /// The rolling restart under way.
+    pub(super) rolling: Option<Rolling>,
+    /// When heartbeats were last looked at.
+    pub(super) looked_ms: u64,
+    /// No heartbeat counts as older than this.
+    pub(super) counted_from_ms: u64,
+    /// The slots that get new connections; at first all, as the kernel does by itself.
+    pub(super) steered: Vec<u16>,
     pub(super) random: u64,
 }
 
@@ -66,6 +99,12 @@ pub(super) enum Phase {
 pub(super) struct Slot {
     pub(super) post: Post,
     pub(super) state: SlotState,
+    /// Its other process, if there are two.
+    pub(super) second: Option<Second>,
+    /// Whether the process in `state` sends heartbeats.
+    pub(super) health: Health,
+    /// When it was last seen to wait for a processor.
+    pub(super) excused_ms: u64,
     /// Times of early deaths within the window, oldest first; no longer than the breaker's limit.
     pub(super) early_deaths: VecDeque<u64>,
     pub(super) ever_started: bool,
@@ -97,6 +136,37 @@ pub(super) enum SlotState {
     Broken { retry_ms: u64 },
 }
 
+/// The other process of a slot with two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Second {
+    /// Starts on the same sockets, to take over.
+    Successor {
+        process: Process,
+        /// When it said ready.
+        ready_ms: Option<u64>,
+    },
+    /// Was told to leave.
+    Leaving(Process),
+}
+
+/// Whether a live process sends heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It does.
+    Sound,
+    /// Not lately.
+    Parked,
+    /// Not for long: it is being replaced.
+    Hung {
+        /// When it is ended without a successor.
+        abort_ms: u64,
+        /// Its successor failed.
+        alone: bool,
+    },
+    /// It was sent SIGABRT.
+    Condemned,
+}
+
 /// A process as decisions see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Process {
@@ -124,6 +194,14 @@ impl State {
             started_ms: 0,
             announced: false,
             last_live: None,
+            target: policy.workers,
+            told_target: policy.workers,
+            opening: false,
+            closing: None,
+            rolling: None,
+            looked_ms: 0,
+            counted_from_ms: 0,
+            steered: (0..policy.workers).collect(),
             random: seed | 1,
         }
     }
@@ -145,14 +223,51 @@ impl State {
             !self.announced && self.phase == Phase::Serving && self.live_workers() > 0 && self.admin_is_live();
         let announcement = waiting.then_some(self.started_ms + self.policy.boot_timeout_ms);
         let slots = self.slots.iter().filter_map(|slot| match slot.state {
-            SlotState::Empty => None,
-            SlotState::Starting(process) | SlotState::Live { process, .. } | SlotState::Draining(process) => {
-                process.overdue.map(|(at_ms, _)| at_ms)
-            }
             SlotState::Backoff { until_ms } => Some(until_ms),
             SlotState::Broken { retry_ms } => Some(retry_ms),
+            SlotState::Empty | SlotState::Starting(_) | SlotState::Live { .. } | SlotState::Draining(_) => None,
         });
-        slots.chain(announcement).min()
+        let overdue = self.slots.iter().flat_map(Slot::processes).filter_map(|process| Some(process.overdue?.0));
+        let aborts = self.slots.iter().filter_map(|slot| match slot.health {
+            Health::Hung { abort_ms, .. } if self.phase == Phase::Serving => Some(abort_ms),
+            Health::Hung { .. } | Health::Sound | Health::Parked | Health::Condemned => None,
+        });
+        let successions = self.slots.iter().filter_map(|slot| match slot.state {
+            SlotState::Live { .. } => rolling::takes_over_ms(self, slot.second.as_ref()?),
+            _ => None,
+        });
+        let closing = self.closing.filter(|_| self.phase == Phase::Serving).and_then(|closing| match closing {
+            Closing::Emptying { empty_since_ms: Some(since_ms), until_ms } => Some(until_ms.min(since_ms + EMPTY_MS)),
+            Closing::Emptying { empty_since_ms: None, until_ms } => Some(until_ms),
+            Closing::Draining => None,
+        });
+        slots.chain(closing).chain(overdue).chain(aborts).chain(successions).chain(announcement).min()
+    }
+
+    /// Whether heartbeats are to be looked at.
+    pub(crate) fn watches(&self) -> bool {
+        self.phase == Phase::Serving && self.slots.iter().any(|slot| matches!(slot.state, SlotState::Live { .. }))
+    }
+
+    /// Worker slots there are.
+    pub(crate) fn worker_slots(&self) -> u16 {
+        self.workers().count() as u16
+    }
+
+    /// Worker slots there shall be.
+    pub(crate) fn target(&self) -> u16 {
+        self.target
+    }
+
+    /// The slot whose queue is to be looked at.
+    pub(crate) fn emptying(&self) -> Option<u16> {
+        let emptying = self.phase == Phase::Serving && matches!(self.closing, Some(Closing::Emptying { .. }));
+        emptying.then(|| self.worker_slots() - 1)
+    }
+
+    /// The highest worker slot.
+    pub(super) fn highest(&mut self) -> Option<&mut Slot> {
+        self.slots.iter_mut().rfind(|slot| slot.post != Post::Admin)
     }
 
     pub(super) fn workers(&self) -> impl Iterator<Item = &Slot> {
@@ -163,9 +278,24 @@ impl State {
         self.slots.iter().any(|slot| slot.post == Post::Admin && matches!(slot.state, SlotState::Live { .. }))
     }
 
-    /// The slot whose present process has this generation. `None`: the process is gone, or never was.
+    /// The slot one of whose processes has this generation. `None`: the process is gone, or never was.
     pub(super) fn slot_of(&mut self, generation: u64) -> Option<&mut Slot> {
-        self.slots.iter_mut().find(|slot| slot.process().is_some_and(|process| process.generation == generation))
+        self.slots.iter_mut().find(|slot| slot.processes().any(|process| process.generation == generation))
+    }
+
+    /// The process of this generation.
+    pub(super) fn process_of(&mut self, generation: u64) -> Option<&mut Process> {
+        self.slots.iter_mut().flat_map(Slot::processes_mut).find(|process| process.generation == generation)
+    }
+
+    /// A new process with a seat and a generation of its own. There are twice as many seats as slots, and no slot has more
+    /// than two processes, so a seat is always free.
+    pub(super) fn enrol(&mut self, now_ms: u64) -> Option<Process> {
+        let seat = self.free_seats.pop_first()?;
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        let overdue = Some((now_ms + self.policy.boot_timeout_ms, KillReason::BootTimeout));
+        Some(Process { generation, seat, was_ready: false, overdue, killed: None, fatal: None })
     }
 
     /// A number for jitter (xorshift64*; Marsaglia 2003, Vigna 2014).
@@ -178,10 +308,13 @@ impl State {
 }
 
 impl Slot {
-    fn new(post: Post) -> Self {
+    pub(super) fn new(post: Post) -> Self {
         Self {
             post,
             state: SlotState::Empty,
+            second: None,
+            health: Health::Sound,
+            excused_ms: 0,
             early_deaths: VecDeque::new(),
             ever_started: false,
             ever_ready: false,
@@ -199,17 +332,53 @@ impl Slot {
         }
     }
 
-    pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
-        match &mut self.state {
+    /// Both processes, the one that serves first.
+    pub(super) fn processes(&self) -> impl Iterator<Item = Process> + use<> {
+        let second = self.second.map(|second| match second {
+            Second::Successor { process, .. } | Second::Leaving(process) => process,
+        });
+        self.process().into_iter().chain(second)
+    }
+
+    pub(super) fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        let first = match &mut self.state {
             SlotState::Starting(process) | SlotState::Live { process, .. } | SlotState::Draining(process) => {
                 Some(process)
             }
             SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => None,
+        };
+        let second = self.second.as_mut().map(|second| match second {
+            Second::Successor { process, .. } | Second::Leaving(process) => process,
+        });
+        first.into_iter().chain(second)
+    }
+
+    /// A state with another process, or none, whose heartbeats were not judged yet.
+    pub(super) fn settle(&mut self, state: SlotState) {
+        self.state = state;
+        self.health = Health::Sound;
+        self.excused_ms = 0;
+    }
+
+    /// Tells the second process to leave, with a limit.
+    pub(super) fn dismiss_second(&mut self, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+        if let Some(Second::Successor { mut process, .. } | Second::Leaving(mut process)) = self.second {
+            process.dismiss(timeout_ms, now_ms, actions);
+            self.second = Some(Second::Leaving(process));
         }
     }
 }
 
 impl Process {
+    /// Tells it to leave, with a limit.
+    pub(super) fn dismiss(&mut self, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+        // The time to boot does not matter any more.
+        self.overdue = self.overdue.filter(|(_, reason)| *reason != KillReason::BootTimeout);
+        self.kill_by(now_ms + timeout_ms, KillReason::DrainDeadline);
+        let deadline_ms = timeout_ms - MARGIN_MS.min(timeout_ms / 4);
+        actions.push(Action::Drain { generation: self.generation, deadline_ms });
+    }
+
     /// Kills it at a time unless it is to be killed earlier anyway.
     pub(super) fn kill_by(&mut self, at_ms: u64, reason: KillReason) {
         if self.killed.is_none() && self.overdue.is_none_or(|(earlier, _)| at_ms < earlier) {

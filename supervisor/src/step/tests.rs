@@ -1,9 +1,15 @@
 //! Each rule of the policy by itself, with a clock that only the test moves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
+
 use super::restart::EARLY_MS;
 use super::*;
 use crate::Exit;
+
+mod hang;
+mod rolling;
+mod scale;
 
 const POLICY: Policy = Policy {
     workers: 2,
@@ -17,12 +23,21 @@ const POLICY: Policy = Policy {
 struct Bench {
     state: State,
     now_ms: u64,
+    /// Slots that get new connections.
+    steered: Vec<u16>,
+    /// The last heartbeat of each process that sends any.
+    beats: BTreeMap<u64, u64>,
 }
 
 impl Bench {
     /// Started, nothing ready. Generations are 1.. for the workers, then the admin process.
     fn started(policy: Policy) -> Self {
-        let mut bench = Self { state: State::new(policy, 7), now_ms: 5_000 };
+        let mut bench = Self {
+            state: State::new(policy, 7),
+            now_ms: 5_000,
+            steered: (0..policy.workers).collect(),
+            beats: BTreeMap::new(),
+        };
         let actions = bench.event(Event::Start);
         assert_eq!(spawns(&actions).len(), usize::from(policy.workers) + 1);
         bench
@@ -37,7 +52,17 @@ impl Bench {
     }
 
     fn event(&mut self, event: Event) -> Vec<Action> {
-        step(&mut self.state, event, self.now_ms)
+        let mut actions = step(&mut self.state, event, self.now_ms);
+        actions.retain(|action| match action {
+            Action::Steer { open } => {
+                let is_new = matches!(event, Event::SlotOpened { .. });
+                assert!(is_new || *open != self.steered, "nothing changed");
+                self.steered.clone_from(open);
+                false
+            }
+            _ => true,
+        });
+        actions
     }
 
     fn after(&mut self, ms: u64) -> Vec<Action> {
@@ -120,7 +145,7 @@ fn after_the_boot_timeout_one_worker_and_the_admin_process_are_enough() {
 fn a_late_death_is_replaced_at_once_in_a_seat_of_its_own() {
     let mut bench = Bench::serving(POLICY);
     let actions = bench.exits(1, 70);
-    let Some(Action::Spawn { post, generation, seat, restart }) = actions.last().copied() else {
+    let Some(Action::Spawn { post, generation, seat, restart }) = actions.last().cloned() else {
         panic!("{actions:?}")
     };
     assert_eq!((post, generation, restart), (Post::Worker(0), 4, true));
@@ -359,4 +384,24 @@ fn events_of_processes_long_gone_change_nothing() {
     ] {
         assert_eq!(bench.event(event), [], "{event:?}");
     }
+}
+
+#[test]
+fn new_connections_go_to_slots_that_serve_and_to_all_when_none_does() {
+    let mut bench = Bench::started(POLICY);
+    assert_eq!(bench.steered, [0, 1], "as the kernel does");
+    bench.ready(2);
+    assert_eq!(bench.steered, [1]);
+    bench.ready(1);
+    bench.ready(3);
+    assert_eq!(bench.steered, [0, 1]);
+    bench.after(EARLY_MS);
+    let successor = spawns(&bench.exits(1, 70))[0].1;
+    assert_eq!(bench.steered, [1]);
+    bench.exits(2, 70);
+    assert_eq!(bench.steered, [0, 1], "whoever is replaced first");
+    bench.ready(successor);
+    assert_eq!(bench.steered, [0]);
+    bench.event(Event::Stop);
+    assert_eq!(bench.steered, [0], "the last choice stays");
 }

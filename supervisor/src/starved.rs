@@ -1,0 +1,114 @@
+//! Whether a process is runnable and gets no processor: then its silence is the machine's fault, not its own.
+//!
+//! From `/proc/PID/task/TID/schedstat` (scheduler statistics of the kernel: nanoseconds on a processor, nanoseconds waiting for
+//! one, turns) and the state letter in `stat` (proc_pid_stat(5)). Waiting is added to the statistics only when it ends, so a
+//! thread that waits now is known by its state.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// A thread that had the processor for a smaller part of the time than this was starved, if it wanted it.
+const SHARE: u64 = 4;
+/// Two looks are at least this far apart, in milliseconds: the kernel brings the times of a running thread up to date with its
+/// clock ticks, up to 10 ms apart.
+const INTERVAL_MS: u64 = 40;
+/// Threads that are looked at; a worker has about ten.
+const THREADS_MAX: usize = 256;
+
+/// What was seen at the last look at a silent process.
+#[derive(Debug, Default)]
+pub(crate) struct Starvation {
+    threads: BTreeMap<u32, Turns>,
+    at_ms: u64,
+    starved: bool,
+}
+
+/// Accumulated times of one thread, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Turns {
+    ran_ns: u64,
+    waited_ns: u64,
+    runnable: bool,
+}
+
+impl Starvation {
+    /// Looks at a process that is silent, and says whether it was starved since the last look. The first look, and a `/proc`
+    /// that is hidden, say no.
+    pub(crate) fn look(&mut self, pid: i32, now_ms: u64) -> bool {
+        let passed_ms = now_ms.saturating_sub(self.at_ms);
+        if passed_ms < INTERVAL_MS {
+            return self.starved;
+        }
+        let threads = read(&Path::new("/proc").join(pid.to_string()));
+        let mut pairs = threads.iter().filter_map(|(id, now)| Some((*self.threads.get(id)?, *now)));
+        let starved = pairs.any(|(then, now)| starved(then, now, passed_ms.saturating_mul(1_000_000)));
+        *self = Self { threads, at_ms: now_ms, starved };
+        starved
+    }
+
+    /// The process is not silent any more.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn starved(then: Turns, now: Turns, passed_ns: u64) -> bool {
+    let ran_ns = now.ran_ns.saturating_sub(then.ran_ns);
+    let waited_ns = now.waited_ns.saturating_sub(then.waited_ns);
+    let wanted = waited_ns >= passed_ns / 2 || then.runnable && now.runnable;
+    passed_ns > 0 && wanted && ran_ns < passed_ns / SHARE
+}
+
+fn read(process: &Path) -> BTreeMap<u32, Turns> {
+    let Ok(tasks) = fs::read_dir(process.join("task")) else { return BTreeMap::new() };
+    let threads = tasks.take(THREADS_MAX).flatten().filter_map(|task| {
+        let id = task.file_name().to_str()?.parse().ok()?;
+        let statistics = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let mut numbers = statistics.split_ascii_whitespace().map(str::parse::<u64>);
+        let (ran_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        // The name is in parentheses and may hold any character, so the state follows the last one.
+        let runnable = stat.rsplit_once(')')?.1.trim_start().starts_with('R');
+        Some((id, Turns { ran_ns, waited_ns, runnable }))
+    });
+    threads.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+
+    const LOOK_NS: u64 = 50_000_000;
+
+    fn turns(ran_ns: u64, waited_ns: u64, runnable: bool) -> Turns {
+        Turns { ran_ns, waited_ns, runnable }
+    }
+
+    #[test]
+    fn only_a_thread_that_wants_the_processor_and_does_not_get_it_is_starved() {
+        let asleep = turns(0, 0, false);
+        let ready = turns(0, 0, true);
+        for (then, now, expected, why) in [
+            (asleep, asleep, false, "stopped, or waiting for a lock"),
+            (ready, turns(LOOK_NS, 0, true), false, "a busy loop"),
+            (ready, turns(LOOK_NS / 2, LOOK_NS / 2, true), false, "a busy loop that shares a processor"),
+            (ready, ready, true, "runnable and never chosen"),
+            (asleep, turns(LOOK_NS / 50, LOOK_NS - LOOK_NS / 50, false), true, "waited nearly all the time"),
+            (turns(9, 9, true), asleep, false, "numbers that fall"),
+        ] {
+            assert_eq!(starved(then, now, LOOK_NS), expected, "{why}");
+        }
+        assert!(!starved(ready, ready, 0), "no time passed");
+    }
+
+    #[test]
+    fn this_process_can_be_looked_at_and_a_missing_one_is_not_starved() {
+        let own = read(Path::new("/proc/self"));
+        assert!(own.values().any(|turns| turns.ran_ns > 0), "{own:?}");
+        assert_eq!(read(Path::new("/proc/self/no-such-process")), BTreeMap::new());
+        let mut starvation = Starvation::default();
+        assert!(!starvation.look(i32::MAX, 1) && !starvation.look(i32::MAX, 1_000));
+    }
+}

@@ -1,0 +1,51 @@
+//! The state for people.
+
+use super::event::Post;
+use super::state::{Health, Phase, Second, SlotState, State};
+
+/// One slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotReport {
+    pub(crate) post: Post,
+    /// What it is doing, as a word.
+    pub(crate) state: &'static str,
+    /// Its process.
+    pub(crate) generation: Option<u64>,
+    /// What its other process is doing, and its generation.
+    pub(crate) second: Option<(&'static str, u64)>,
+}
+
+impl State {
+    /// The worker slots in order, then the admin process.
+    pub(crate) fn report(&self) -> impl Iterator<Item = SlotReport> + '_ {
+        self.slots.iter().map(|slot| SlotReport {
+            post: slot.post,
+            state: match (slot.state, slot.health) {
+                (SlotState::Empty, _) => "empty",
+                (SlotState::Starting(_), _) => "starting",
+                (SlotState::Live { .. }, Health::Sound) => "live",
+                (SlotState::Live { .. }, Health::Parked) => "parked",
+                (SlotState::Live { .. }, Health::Hung { .. }) => "hung",
+                (SlotState::Live { .. }, Health::Condemned) => "aborted",
+                (SlotState::Draining(_), _) => "draining",
+                (SlotState::Backoff { .. }, _) => "backoff",
+                (SlotState::Broken { .. }, _) => "broken",
+            },
+            generation: slot.process().map(|process| process.generation),
+            second: slot.second.map(|second| match second {
+                Second::Successor { process, .. } => ("successor", process.generation),
+                Second::Leaving(process) => ("leaving", process.generation),
+            }),
+        })
+    }
+
+    /// Whether the instance is on its way out.
+    pub(crate) fn drains(&self) -> bool {
+        self.phase != Phase::Serving
+    }
+
+    /// Whether a rolling restart is under way.
+    pub(crate) fn restarts(&self) -> bool {
+        self.rolling.is_some()
+    }
+}

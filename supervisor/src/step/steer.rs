@@ -1,0 +1,39 @@
+//! Which slots get new connections.
+
+use super::event::{Action, Post};
+use super::state::{Health, Phase, Slot, SlotState, State};
+
+/// Slots whose worker serves; if there are none, those whose worker is silent at the moment; if there are none either, one that
+/// is about to be closed; and at last all: whoever is replaced first finds its share. Says so whenever the choice changes.
+/// During a drain of the instance the last choice stays.
+pub(super) fn steer(state: &mut State, actions: &mut Vec<Action>) {
+    if state.phase != Phase::Serving {
+        return;
+    }
+    let closing = state.closing.map(|_| state.worker_slots() - 1);
+    let stays = |slot: &Slot| number(slot) != closing;
+    let choices: [&dyn Fn(&Slot) -> bool; 4] = [
+        &|slot| stays(slot) && is_live(slot) && slot.health == Health::Sound,
+        &|slot| stays(slot) && is_live(slot),
+        &is_live,
+        &stays,
+    ];
+    let chosen =
+        |choice: &dyn Fn(&Slot) -> bool| state.slots.iter().filter(|slot| choice(slot)).filter_map(number).collect();
+    let open = choices.into_iter().map(chosen).find(|open: &Vec<u16>| !open.is_empty()).unwrap_or_default();
+    if open != state.steered {
+        state.steered.clone_from(&open);
+        actions.push(Action::Steer { open });
+    }
+}
+
+fn is_live(slot: &Slot) -> bool {
+    slot.post != Post::Admin && matches!(slot.state, SlotState::Live { .. }) && slot.health != Health::Condemned
+}
+
+fn number(slot: &Slot) -> Option<u16> {
+    match slot.post {
+        Post::Worker(number) => Some(number),
+        Post::Admin => None,
+    }
+}

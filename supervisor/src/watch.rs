@@ -1,0 +1,36 @@
+//! Looks at the heartbeats on the scoreboard, and at the queue of a slot that is to be closed.
+
+use task_mcp_scoreboard::{SeatState, monotonic_ms};
+
+use crate::run::Supervisor;
+use crate::step::{Event, LOOK_MS};
+
+impl Supervisor {
+    /// Tells the heartbeat of every process that serves.
+    pub(crate) fn watch(&mut self) {
+        if let Some(slot) = self.state.emptying() {
+            self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
+        }
+        if !self.state.watches() {
+            return;
+        }
+        self.events.push(Event::Look);
+        for (generation, process) in &mut self.processes {
+            let seat = &process.seat;
+            // Before the process takes its seat, the words are those of the last one.
+            if seat.generation() != *generation || seat.state() != SeatState::Live {
+                continue;
+            }
+            let heartbeat_ms = seat.heartbeat_ms();
+            let now_ms = monotonic_ms();
+            // Two missed heartbeats: from here on it is of interest what the process does instead.
+            let starved = if now_ms.saturating_sub(heartbeat_ms) > 2 * LOOK_MS {
+                process.starvation.look(process.pid.as_raw_nonzero().get(), now_ms)
+            } else {
+                process.starvation.forget();
+                false
+            };
+            self.events.push(Event::Pulse { generation: *generation, heartbeat_ms, starved });
+        }
+    }
+}
