@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Dialect, Server, Tree, finish};
+use crate::support::{Caller, Dialect, Server, Tree, eventually, finish};
 
 #[test]
 fn it_serves_within_three_seconds_of_its_start() {
@@ -76,6 +76,35 @@ fn health_is_told_in_three_depths() {
     }
     let service = json_of("/");
     assert!(service["name"].is_string() && service["version"].is_string(), "{service}");
+}
+
+#[test]
+fn a_tree_that_goes_away_is_not_a_tree_without_changes() {
+    let tree = Tree::new();
+    tree.add_ready_change("still-there");
+    let server = Server::build(tree.root()).start();
+    let caller = Caller::new(&server, Dialect::Ndjson);
+    assert_eq!(caller.call("changes.active", json!({})).ok()["total"], 1);
+    let away = tree.path("away");
+    std::fs::rename(tree.path("openspec"), &away).unwrap();
+    eventually(Duration::from_secs(3), "the tree is missed", || (server.get("/health").status == 503).then_some(()));
+    let health = server.get("/health").text();
+    assert!(health.contains("ENOTREE") && !health.contains(&tree.root().display().to_string()), "{health}");
+    let fault = caller.call("changes.active", json!({})).fault();
+    assert!(fault.text.contains("ENOTREE"), "{}", fault.text);
+    std::fs::rename(&away, tree.path("openspec")).unwrap();
+    eventually(Duration::from_secs(3), "the tree is back", || (server.get("/health").status == 200).then_some(()));
+    assert_eq!(caller.call("changes.active", json!({})).ok()["total"], 1);
+}
+
+#[test]
+fn strangers_learn_no_path() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).settings("[auth]\ntokens = [\"a-token-of-some-length\"]\n").start();
+    for path in ["/", "/healthz", "/readyz", "/health"] {
+        let text = server.get(path).text();
+        assert!(!text.contains(&tree.root().display().to_string()), "{path}: {text}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::text::{Lines, blank_comments, is_blank, norm, normalise, pattern, requirement_name, trim, trim_end};
+use crate::text::{Lines, blank_comments, is_blank, key, norm, normalise, pattern, requirement_name, trim, trim_end};
 
 /// One of the four sections a delta spec is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Section {
 }
 
 /// A parsed delta spec. Names are normalised; lines count from 1.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Delta {
     /// The sections present, in the order of [`Section::ALL`].
     pub sections: Vec<Section>,
@@ -52,7 +52,7 @@ pub struct Block {
 }
 
 /// A complete `FROM:`/`TO:` pair.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rename {
     /// The present name.
     pub from: String,
@@ -61,7 +61,7 @@ pub struct Rename {
 }
 
 /// Half of a rename.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unpaired {
     /// `FROM` or `TO`: the side that is there.
     pub side: &'static str,
@@ -74,7 +74,7 @@ pub struct Unpaired {
 }
 
 /// A level-3 heading the delta reader does not take for a requirement.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Skipped {
     /// The section it is in.
     pub section: Section,
@@ -85,7 +85,7 @@ pub struct Skipped {
 }
 
 /// A requirement nobody applies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Orphan {
     /// Its name.
     pub name: String,
@@ -141,6 +141,20 @@ impl Delta {
         delta.unpaired.sort_by_key(|u| u.line);
         delta.purpose = purpose(&text);
         delta
+    }
+
+    /// The same with the names in the form they are compared by.
+    pub(crate) fn keyed(&self) -> Self {
+        let blocks =
+            |blocks: &[Block]| blocks.iter().map(|b| Block { name: key(&b.name), raw: b.raw.clone() }).collect();
+        let pair = |pair: &Rename| Rename { from: key(&pair.from), to: key(&pair.to) };
+        Self {
+            added: blocks(&self.added),
+            modified: blocks(&self.modified),
+            removed: self.removed.iter().map(|name| key(name)).collect(),
+            renamed: self.renamed.iter().map(pair).collect(),
+            ..self.clone()
+        }
     }
 
     /// Whether there is nothing to apply.

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::text::{pattern, trim};
 
+/// A mark is one UTF-16 unit, so nothing above U+FFFF.
 static TASK: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^\s*(?:[-*+]|\d{1,9}[.)])\s*\[(?:\s*([^\]\s]?)\s*\]|\s+\])\s*(.*)"));
+    LazyLock::new(|| pattern(r"^\s*(?:[-*+]|\d{1,9}[.)])\s*\[(?:\s*([^\]\s\x{10000}-\x{10ffff}]?)\s*\]|\s+\])\s*(.*)"));
 
 /// One checkbox line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,7 +80,9 @@ mod tests {
         for open in ["- [ ] a", "- [] a", "- [~] a", "- [-] a", "1. [ ] a", "- [ ](x)", "- [  ][y]"] {
             assert_eq!(read(open), Some(false), "{open}");
         }
-        for none in ["- [WIP] a", "- [a](url)", "- [1][ref]", "- [](x)", "[ ] a", "- a", "1234567890. [ ] a"] {
+        for none in
+            ["- [😀] a", "- [WIP] a", "- [a](url)", "- [1][ref]", "- [](x)", "[ ] a", "- a", "1234567890. [ ] a"]
+        {
             assert_eq!(read(none), None, "{none}");
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct More {
     pub(crate) issues: Vec<Issue>,
     /// Another archive holds the lock; later it may work.
     pub(crate) busy: bool,
+    /// Files written before the failure could not all be put back.
+    pub(crate) torn: bool,
     /// The path that leaves the tree.
     pub(crate) outside: Option<PathBuf>,
     /// The file error behind it; its text may name absolute paths.
@@ -132,8 +134,10 @@ fn marked(issues: &[Issue]) -> String {
     issues.iter().filter_map(line).collect()
 }
 
-fn node_words(error: &io::Error) -> String {
+/// A system error as Node words it.
+pub(crate) fn node_words(error: &io::Error) -> String {
     match error.raw_os_error().map(nix::errno::Errno::from_raw) {
+        Some(nix::errno::Errno::EISDIR) => "EISDIR: illegal operation on a directory, read".to_owned(),
         Some(errno) => format!("{errno:?}: {}", errno.desc().to_lowercase()),
         None => error.to_string(),
     }

@@ -8,11 +8,12 @@ mod retire;
 mod updates;
 
 pub(crate) use commit::{Commit, LOCK_FILE};
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, node_words};
 pub(crate) use updates::{SpecUpdate, merge_all, vet};
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use jiff::civil::Date;
@@ -37,9 +38,20 @@ pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Finds the change and refuses what must not be moved.
+/// Finds the change and refuses what must not be moved, and a tree one of whose folders leads out of the root.
 pub(crate) fn locate(tree: &Tree, name: &str) -> Result<(), Failure> {
     check_name(name)?;
+    let (changes, archive, specs) = (tree.changes(), tree.archive(), tree.specs());
+    if let Some(dir) = [&changes, &specs].into_iter().find(|dir| !tree.contains(dir)) {
+        return Err(Failure::outside(dir));
+    }
+    let leaves = |dir: &Path| match (fs::canonicalize(dir), fs::canonicalize(&changes)) {
+        (Ok(real), Ok(changes)) => !real.starts_with(changes),
+        _ => dir.is_symlink(),
+    };
+    if leaves(&archive) {
+        return Err(Failure::outside(&archive));
+    }
     match fs::symlink_metadata(tree.change(name)) {
         Ok(meta) if meta.is_symlink() => {
             let message =

@@ -21,6 +21,8 @@ pub(crate) struct SpecUpdate {
     pub(crate) merged: Merged,
     /// The capability is deleted: its last requirement went, and the change says so.
     pub(crate) retire: bool,
+    /// There is no main spec yet.
+    pub(crate) is_new: bool,
 }
 
 impl SpecUpdate {
@@ -37,15 +39,26 @@ pub(crate) fn merge_all(tree: &Tree, files: &ChangeFiles) -> Result<Vec<SpecUpda
         if !tree.contains(&path) {
             return Err(Failure::outside(&path));
         }
+        let delta = Delta::parse(&file.text);
+        if let Some(error) = file.target_error.as_ref().filter(|_| !delta.is_empty()) {
+            return Err(Failure::update(error.clone()));
+        }
         let input = Input {
             capability: &file.capability,
             change: &files.name,
             target: file.target.as_deref(),
             target_path: &file.target_path,
         };
-        let merged = merge(input, &Delta::parse(&file.text)).map_err(|refused| Failure::update(refused.0))?;
+        let merged = merge(input, &delta).map_err(|refused| Failure::update(refused.0))?;
         let relative = tree.relative(&path);
-        Ok(SpecUpdate { capability: file.capability.clone(), path, relative, merged, retire: false })
+        Ok(SpecUpdate {
+            capability: file.capability.clone(),
+            path,
+            relative,
+            merged,
+            retire: false,
+            is_new: file.target.is_none(),
+        })
     };
     files.deltas.iter().map(one).collect()
 }
@@ -59,6 +72,7 @@ pub(crate) fn vet(updates: &mut [SpecUpdate], metadata: &Metadata) -> Result<(),
         }
         match retire::decide(update, &issues, metadata) {
             retire::Decision::Retire => update.retire = true,
+            retire::Decision::Skip => {}
             retire::Decision::Refuse(hint) => return Err(Failure::rebuilt(&update.capability, issues, hint)),
         }
     }

@@ -10,7 +10,7 @@ use crate::archive::{Commit, Failure, SpecUpdate, check_deltas, destination, loc
 use crate::clock::Clock;
 use crate::merge::Counts;
 use crate::text::iso_ms;
-use crate::tree::Tree;
+use crate::tree::{TASKS, Tree};
 
 const USAGE: &str = "Usage: openspec archive [options] [change-name]\n\nArchive a completed change and update main \
     specs\n\nOptions:\n  -y, --yes      Skip confirmation prompts\n  --skip-specs   Skip spec update operations\n  \
@@ -126,6 +126,11 @@ impl Run<'_> {
         if self.skip_specs {
             self.say("Skipping spec updates (--skip-specs flag provided).");
         } else if !files.deltas.is_empty() {
+            for file in &files.deltas {
+                let spec = self.tree.specs().join(&file.capability).join("spec.md");
+                let mut within = spec.ancestors().take_while(|path| **path != self.tree.specs());
+                within.try_for_each(no_dangling_link)?;
+            }
             self.say("\nSpecs to update:");
             for file in &files.deltas {
                 let verb = if file.target.is_some() { "update" } else { "create" };
@@ -142,7 +147,9 @@ impl Run<'_> {
             }
             totals = Some(self.report_updates(&updates));
         }
-        Commit { tree: self.tree, name: self.name, archived: &archived, updates: &updates }.run(|| Ok(()))?;
+        let nonce = uuid::Uuid::now_v7().to_string();
+        let (tree, name) = (self.tree, self.name);
+        Commit { tree, name, archived: &archived, updates: &updates, receipt: None, nonce: &nonce }.run()?;
         self.say(format!("Change '{}' archived as '{archived}'.", self.name));
         Ok(Some(Archived {
             change: self.name.to_owned(),
@@ -186,10 +193,26 @@ impl Run<'_> {
         }
         self.said.push_str("⚠️  WARNING: Skipping validation may archive invalid specs. Continue? (y/N) (y/N) ");
         let message = "Skipping validation requires confirmation, and no answer could be read from stdin.";
-        Err(Failure::new(CODE, message).with_fix(format!("openspec archive {} --no-validate --yes", self.name)))
+        Err(Failure::new(CODE, message).with_fix(self.rerun("--no-validate --yes")))
+    }
+
+    /// The command to try again, so that a shell takes the name for one word; a name no quotes protect is left out.
+    fn rerun(&self, options: &str) -> String {
+        let name = self.name;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.contains(['"', '`', '$', '!', '%', '\\']) {
+            format!("openspec archive <change-name> {options}")
+        } else if !name.chars().all(plain) {
+            format!("openspec archive \"{name}\" {options}")
+        } else if name.starts_with('-') {
+            format!("openspec archive {options} -- {name}")
+        } else {
+            format!("openspec archive {name} {options}")
+        }
     }
 
     fn report_tasks(&mut self) -> Result<(), Failure> {
+        no_dangling_link(&self.tree.change(self.name).join(TASKS))?;
         let counts = self.tree.task_counts(self.name)?;
         let open = counts.total - counts.completed;
         self.say(match counts.total {
@@ -205,14 +228,13 @@ impl Run<'_> {
             return Ok(());
         }
         const CODE: &str = "archive_tasks_incomplete";
-        let (found, name) = (format!("{open} incomplete task(s) found for change '{}'", self.name), self.name);
+        let found = format!("{open} incomplete task(s) found for change '{}'", self.name);
         if self.json {
             return Err(Failure::new(CODE, format!("{found}.")).with_fix("Complete the tasks or rerun with --yes."));
         }
         self.said.push_str(&format!("Warning: {open} incomplete task(s) found. Continue? (y/N) "));
         let message = format!("{found}, and no answer could be read from stdin.");
-        let fix = format!("Complete the tasks or rerun with openspec archive {name} --yes");
-        Err(Failure::new(CODE, message).with_fix(fix))
+        Err(Failure::new(CODE, message).with_fix(format!("Complete the tasks or rerun with {}", self.rerun("--yes"))))
     }
 
     fn confirm_specs(&mut self, count: usize) -> Result<(), Failure> {
@@ -227,7 +249,7 @@ impl Run<'_> {
         }
         self.said.push_str("Proceed with spec updates? (Y/n) ");
         let message = format!("{what}, and no answer could be read from stdin.");
-        Err(Failure::new(CODE, message).with_fix(format!("openspec archive {} --yes", self.name)))
+        Err(Failure::new(CODE, message).with_fix(self.rerun("--yes")))
     }
 
     fn report_updates(&mut self, updates: &[SpecUpdate]) -> Totals {
@@ -263,4 +285,13 @@ impl Run<'_> {
         self.say(end);
         Totals { added, modified, removed, renamed }
     }
+}
+
+/// Refuses a link that leads nowhere: what it would lead to cannot be checked.
+fn no_dangling_link(path: &Path) -> Result<(), Failure> {
+    if path.is_symlink() && !path.exists() {
+        let message = format!("Cannot verify dangling symbolic link: {}", path.display());
+        return Err(Failure::new("archive_error", message));
+    }
+    Ok(())
 }

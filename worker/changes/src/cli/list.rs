@@ -176,12 +176,13 @@ fn ago(ms: i64, now: Timestamp) -> String {
 }
 
 fn list_specs(tree: &Tree, as_json: bool, root: Root) -> Result<CliOutput, FileError> {
-    let mut specs = Vec::new();
+    let mut specs: Vec<Spec> = Vec::new();
     for (id, path) in tree.spec_files(&tree.specs())? {
         let text = tree.reader().read(&path)?;
         let requirement_count = ParsedSpec::parse(&text).map_or(0, |spec| spec.requirements.len());
         specs.push(Spec { id, requirement_count });
     }
+    specs.sort_by(|a, b| by_name(&a.id, &b.id));
     if as_json {
         return Ok(CliOutput::ok(json(&Specs { specs, root })));
     }

@@ -76,7 +76,7 @@ impl<'a> Work<'a> {
                 None => Ok(()),
             };
         };
-        if from != to && self.by_name.contains_key(to) {
+        if self.by_name.contains_key(to) {
             return refuse(to, "target already exists".to_owned());
         }
         if let Some(near) = self.near(to, from) {

@@ -78,6 +78,7 @@ impl Counts {
 /// Applies a delta: RENAMED, REMOVED, MODIFIED, ADDED. The first problem refuses the whole of it.
 pub fn merge(input: Input<'_>, delta: &Delta) -> Result<Merged, Refused> {
     let id = input.capability;
+    let delta = &delta.keyed();
     let mut warnings = check::delta(id, delta)?;
     let skeleton;
     let original = match input.target {

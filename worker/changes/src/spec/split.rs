@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::delta::Block;
-use crate::text::{Lines, normalise, pattern, requirement_name, trim_end};
+use crate::text::{Lines, key, normalise, pattern, requirement_name, trim_end};
 
 static REQUIREMENTS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)^##\s+Requirements\s*$"));
 static NEXT: LazyLock<Regex> = LazyLock::new(|| pattern(r"^##\s+"));
@@ -43,7 +43,7 @@ impl MainSpec {
         let starts: Vec<(usize, String)> = lines
             .open()
             .filter(|(i, _)| (at + 1..end).contains(i))
-            .filter_map(|(i, line)| requirement_name(line).map(|name| (i, name)))
+            .filter_map(|(i, line)| requirement_name(line).map(|name| (i, key(&name))))
             .collect();
         let first = starts.first().map_or(end, |(i, _)| *i);
         let ends = starts.iter().skip(1).map(|(i, _)| *i).chain([end]);

@@ -6,4 +6,4 @@ mod names;
 
 pub(crate) use fence::{Lines, blank_comments};
 pub(crate) use js::{is_blank, iso_ms, normalise, pattern, trim, trim_end, utf16_len};
-pub(crate) use names::{fold, norm, requirement_name};
+pub(crate) use names::{fold, key, norm, requirement_name};

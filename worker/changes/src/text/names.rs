@@ -21,6 +21,11 @@ pub(crate) fn norm(name: &str) -> String {
     trim(&CLOSING.replace(name, "")).to_owned()
 }
 
+/// The form the CLI compares names by: normalised once more than when they were read, so that `A ## ##` is `A`.
+pub(crate) fn key(name: &str) -> String {
+    norm(name)
+}
+
 /// The form near misses are found by: lower case, runs of white space as one blank.
 pub(crate) fn fold(name: &str) -> String {
     let lower = norm(name).to_lowercase();
@@ -37,6 +42,7 @@ mod tests {
         assert_eq!(requirement_name("###requirement:  A  B ##").as_deref(), Some("A  B"));
         assert_eq!(requirement_name("### Requirement:"), None);
         assert_eq!(requirement_name("### Requirement:  ").as_deref(), Some(""));
+        assert_eq!(requirement_name("### Requirement: Token ## ##").map(|name| key(&name)).as_deref(), Some("Token"));
         assert_eq!(requirement_name("### Requirement: C#").as_deref(), Some("C#"));
         assert_eq!(requirement_name("#### Requirement: A"), None);
     }

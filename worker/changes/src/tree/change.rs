@@ -1,6 +1,7 @@
 //! Reading what archiving and validating a change need.
 
 use super::{FileError, METADATA, TASKS, Tree};
+use crate::archive::node_words;
 use crate::metadata::Metadata;
 use crate::tasks::{TaskCounts, count};
 use crate::validate::{ChangeFiles, DeltaFile};
@@ -13,9 +14,18 @@ impl Tree {
         let mut deltas = Vec::new();
         for (capability, path) in self.spec_files(&specs)? {
             let target = self.specs().join(&capability).join("spec.md");
+            let (present, target_error) = match self.reader().read_if_there(&target) {
+                Ok(text) => (text, None),
+                // The CLI reads main specs only when it merges. It lists this one as one to update.
+                Err(FileError::Io(error)) if !self.reader().is_strict() => {
+                    (Some(String::new()), Some(node_words(&error)))
+                }
+                Err(error) => return Err(error),
+            };
             deltas.push(DeltaFile {
                 text: self.reader().read(&path)?,
-                target: self.reader().read_if_there(&target)?,
+                target: present,
+                target_error,
                 target_path: if self.reader().is_strict() {
                     self.relative(&target)
                 } else {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use read::{FileError, Reader};
 pub(crate) use scan::{mtime_ms, newest_mtime_ms, plain_files};
-pub(crate) use write::{remove_empty_dirs, replace_file};
+pub(crate) use write::{remove_empty_dirs, remove_if_there, sweep_beside};
 
 /// The tree below one root.
 #[derive(Clone, Debug)]

@@ -63,7 +63,10 @@ impl Tree {
     /// Whether the folder is no change but wraps changes: nothing of a change in it, but below.
     pub(crate) fn nested(&self, name: &str) -> io::Result<Option<Nested>> {
         let dir = self.change(name);
-        if looks_like_change(&dir) || fs::read_dir(&dir)?.flatten().any(|entry| is_file(&entry)) {
+        if name.starts_with('.')
+            || looks_like_change(&dir)
+            || fs::read_dir(&dir)?.flatten().any(|entry| is_file(&entry))
+        {
             return Ok(None);
         }
         let mut changes = Vec::new();
@@ -122,8 +125,9 @@ pub(crate) fn newest_mtime_ms(dir: &Path) -> io::Result<i64> {
     newest.map_or_else(|| fs::metadata(dir).map(|meta| mtime_ms(&meta)), Ok)
 }
 
+/// When a file was changed, rounded to the nearest millisecond as Node does (`Stats.mtime`).
 pub(crate) fn mtime_ms(meta: &fs::Metadata) -> i64 {
-    meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000)
+    meta.mtime().saturating_mul(1000).saturating_add((meta.mtime_nsec() + 500_000) / 1_000_000)
 }
 
 fn looks_like_change(dir: &Path) -> bool {

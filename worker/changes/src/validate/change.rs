@@ -27,6 +27,8 @@ pub struct DeltaFile {
     pub target: Option<String>,
     /// Where the main spec lies, as messages print it.
     pub target_path: String,
+    /// Why the main spec could not be read, in the CLI's words; archiving says so when it comes to it.
+    pub target_error: Option<String>,
 }
 
 /// What a change consists of, as far as validation reads it.
@@ -58,7 +60,7 @@ impl ChangeFiles {
     }
 
     fn unread(&self) -> impl Iterator<Item = &(String, String)> {
-        self.others.iter().filter(|(_, text)| mentions_sections(text))
+        self.others.iter().filter(|(_, text)| !Delta::parse(text).sections.is_empty())
     }
 }
 

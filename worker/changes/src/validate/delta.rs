@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::body::{MOVE_KEYWORD, has_keyword, scenarios, statement};
 use super::{Issue, Level};
-use crate::delta::{Block, Delta, Section};
+use crate::delta::{Block, Delta, Rename, Section};
 use crate::merge::{orphan_place, removed_again, scenario_loss, spellings};
 use crate::spec::MainSpec;
 
@@ -20,7 +20,7 @@ pub(super) fn delta(path: &str, delta: &Delta, target: Option<&str>) -> Vec<Issu
     check.duplicates("Duplicate requirement in REMOVED", delta.removed.iter().map(String::as_str));
     check.duplicates("Duplicate FROM in RENAMED", delta.renamed.iter().map(|r| r.from.as_str()));
     check.duplicates("Duplicate TO in RENAMED", delta.renamed.iter().map(|r| r.to.as_str()));
-    check.conflicts(delta);
+    check.conflicts(&delta.keyed(), delta);
     check.issues
 }
 
@@ -131,30 +131,27 @@ impl Check<'_> {
         }
     }
 
-    fn conflicts(&mut self, delta: &Delta) {
+    /// `written` has the names as they stand there.
+    fn conflicts(&mut self, delta: &Delta, written: &Delta) {
         let added: HashSet<&str> = delta.added.iter().map(|b| b.name.as_str()).collect();
         let modified: HashSet<&str> = delta.modified.iter().map(|b| b.name.as_str()).collect();
         let removed: HashSet<&str> = delta.removed.iter().map(String::as_str).collect();
         let both = |first: &str, second: &str, name: &str| {
             format!("Requirement present in both {first} and {second}: \"{name}\"")
         };
-        for block in &delta.modified {
+        for name in once(&delta.modified) {
             for (word, names) in [("REMOVED", &removed), ("ADDED", &added)] {
-                if names.contains(block.name.as_str()) {
-                    self.say(Level::Error, both("MODIFIED", word, &block.name));
+                if names.contains(name) {
+                    self.say(Level::Error, both("MODIFIED", word, name));
                 }
             }
         }
-        for block in delta.added.iter().filter(|b| removed.contains(b.name.as_str())) {
-            self.say(Level::Error, both("ADDED", "REMOVED", &block.name));
+        for name in once(&delta.added).filter(|name| removed.contains(name)) {
+            self.say(Level::Error, both("ADDED", "REMOVED", name));
         }
         let spelled = spellings(&delta.removed);
-        for rename in &delta.renamed {
-            if let Some(note) = removed_again(&rename.from, &spelled) {
-                self.say(Level::Error, both("RENAMED", "REMOVED", &rename.from) + &note);
-            }
+        for (rename, Rename { to, .. }) in delta.renamed.iter().zip(&written.renamed) {
             if modified.contains(rename.from.as_str()) {
-                let to = &rename.to;
                 self.say(
                     Level::Error,
                     format!("MODIFIED references old name from RENAMED. Use new header for \"{to}\""),
@@ -163,8 +160,17 @@ impl Check<'_> {
             if added.contains(rename.to.as_str()) {
                 self.say(Level::Error, format!("RENAMED TO collides with ADDED for \"{}\"", rename.to));
             }
+            if let Some(note) = removed_again(&rename.from, &spelled) {
+                self.say(Level::Error, both("RENAMED", "REMOVED", &rename.from) + &note);
+            }
         }
     }
+}
+
+/// The names of blocks in order, each once.
+fn once(blocks: &[Block]) -> impl Iterator<Item = &str> {
+    let mut seen = HashSet::new();
+    blocks.iter().map(|block| block.name.as_str()).filter(move |name| seen.insert(*name))
 }
 
 /// The advice for a statement without keyword.

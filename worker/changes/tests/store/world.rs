@@ -1,6 +1,7 @@
 //! A tree in a temporary folder with a store over it, a clock that stands still and an epoch in memory.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -149,4 +150,19 @@ pub fn opening(text: &str, principal: &str) -> OpenRequest {
 
 pub fn archiving(text: &str, principal: &str) -> ArchiveRequest {
     ArchiveRequest { slug: slug(text), allow_open_tasks: true, principal: principal.to_owned() }
+}
+
+/// The journal of an archive of `slug` in this tree: files with their text before and after.
+pub fn journal_of(world: &World, slug: &str, files: &[(&str, Option<&str>, Option<&str>)]) -> serde_json::Value {
+    let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+    let entry = |(path, before, after): &(&str, Option<&str>, Option<&str>)| serde_json::json!({ "path": path, "before": before, "after": after.map(hash) });
+    serde_json::json!({
+        "format": 2,
+        "root": fs::canonicalize(world.root()).unwrap().to_string_lossy(),
+        "inode": fs::metadata(world.path("openspec")).unwrap().ino(),
+        "nonce": "the-nonce",
+        "slug": slug,
+        "archived_as": format!("{DAY}-{slug}"),
+        "files": files.iter().map(entry).collect::<Vec<_>>(),
+    })
 }

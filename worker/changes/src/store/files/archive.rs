@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::journal::RECEIPT;
+use super::journal::{Intent, RECEIPT};
 use super::templates::{is_untouched, marks};
 use super::{Core, Place};
 use crate::archive::{Commit, SpecUpdate, check_deltas, destination, locate, merge_all, vet};
@@ -12,7 +12,7 @@ use crate::merge::Counts;
 use crate::store::types::API_VERSION;
 use crate::store::{ArchiveRequest, ArchivedChange, Receipt, ReceiptTests, Slug, ToolVersions, Totals};
 use crate::text::iso_ms;
-use crate::tree::{mtime_ms, plain_files, replace_file};
+use crate::tree::{mtime_ms, plain_files};
 use crate::validate::ChangeFiles;
 
 const VERSIONS: ToolVersions = ToolVersions::of("change.archive");
@@ -93,17 +93,17 @@ impl Core {
         let text = serde_json::to_vec_pretty(&receipt)
             .map_err(|error| ChangesError::io("writing the receipt")(error.into()))?;
         let path = self.tree.change(name).join(RECEIPT);
-        self.write_journal(name, &archived_as, &ready.updates)?;
-        let commit = Commit { tree: &self.tree, name, archived: &archived_as, updates: &ready.updates };
-        let done = commit.run(|| replace_file(&path, &text)).map_err(&refused);
-        if done.is_err()
-            && let Err(error) = fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%slug, %error, "The receipt of a failed archive could not be removed.");
+        let nonce = uuid::Uuid::now_v7().to_string();
+        let (nonce, updates) = (nonce.as_str(), ready.updates.as_slice());
+        self.write_journal(&Intent { slug, archived_as: &archived_as, updates, receipt: (&path, &text), nonce })?;
+        let receipt_file = Some((path.as_path(), text.as_slice()));
+        let commit = Commit { tree: &self.tree, name, archived: &archived_as, updates, receipt: receipt_file, nonce };
+        let done = commit.run();
+        // What could not be put back now the next writer puts back from the journal.
+        if !done.as_ref().is_err_and(|failure| failure.more.torn) {
+            self.remove_journal();
         }
-        self.remove_journal()?;
-        done?;
+        done.map_err(&refused)?;
         self.drop_lock(slug);
         let Ready { updates, warnings, .. } = ready;
         let Counts { added, modified, removed, renamed } =

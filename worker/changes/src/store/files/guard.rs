@@ -18,25 +18,31 @@ pub(super) struct WriteGuard<'a> {
 impl Core {
     /// Waits for the writers before, then finishes or undoes what a killed one left.
     pub(super) fn begin_write(&self) -> Result<WriteGuard<'_>, ChangesError> {
+        self.contained()?;
         let held = self.flock(FlockArg::LockExclusive)?;
         let guard = WriteGuard { epochs: self.epochs.as_ref(), _held: held };
-        self.recover()?;
+        self.settle()?;
         Ok(guard)
     }
 
     /// Recovers at start, unless a live writer is at work: then there is nothing to recover yet.
-    pub(super) fn recover_if_idle(&self) -> Result<(), ChangesError> {
-        if !self.has_journal() {
-            return Ok(());
+    /// What cannot be settled keeps nobody from reading; the next writer tries again and says so.
+    pub(super) fn recover_if_idle(&self) {
+        if !self.has_journal() && !self.has_litter() {
+            return;
         }
-        match self.flock(FlockArg::LockExclusiveNonblock) {
-            Ok(_held) => {
-                let recovered = self.recover();
-                self.epochs.bump();
-                recovered
-            }
-            Err(_) => Ok(()),
+        let Ok(_held) = self.flock(FlockArg::LockExclusiveNonblock) else { return };
+        if let Err(error) = self.settle() {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, cause, "What a dead writer left could not be settled; writing is refused until it is.");
         }
+        self.epochs.bump();
+    }
+
+    fn settle(&self) -> Result<(), ChangesError> {
+        self.private_dir("tmp")?;
+        self.sweep_scratch();
+        self.recover()
     }
 
     fn flock(&self, how: FlockArg) -> Result<Flock<File>, ChangesError> {

@@ -14,7 +14,7 @@ use crate::metadata::created;
 use crate::store::{Item, ItemPaths};
 use crate::tasks::count;
 use crate::text::iso_ms;
-use crate::tree::{FileError, METADATA, PROPOSAL, TASKS, newest_mtime_ms};
+use crate::tree::{FileError, METADATA, PROPOSAL, TASKS, mtime_ms, newest_mtime_ms};
 
 /// A file changed so shortly before it was read may change again without its times showing it (git's racy entries).
 const RACY_NS: i128 = 2_000_000_000;
@@ -47,6 +47,11 @@ struct Stamp {
 /// Scans `changes/`. Entries whose files are provably the same are taken from `previous` without reading them.
 pub(super) fn scan(core: &Core, epoch: u64, previous: Option<&Snapshot>) -> Result<Snapshot, ChangesError> {
     let read_ns = core.clock.now().as_nanosecond();
+    // A tree that went away, as with a volume that is no longer mounted, must not pass for one without changes.
+    if !core.tree.openspec().is_dir() {
+        return Err(ChangesError::NoTree);
+    }
+    core.contained()?;
     let mut names = core.tree.change_names().map_err(ChangesError::io("reading the list of changes"))?;
     names.retain(|name| !name.starts_with('.'));
     let limit = core.options.changes;
@@ -72,7 +77,11 @@ pub(super) fn scan(core: &Core, epoch: u64, previous: Option<&Snapshot>) -> Resu
 fn source(core: &Core, name: &str, known: Option<&Source>, read_ns: i128) -> io::Result<Source> {
     let dir = core.tree.change(name);
     let stamps = [PROPOSAL, TASKS, METADATA].map(|file| stamp(&dir.join(file)));
-    let updated_ms = newest_mtime_ms(&dir)?;
+    // A folder that cannot be read must not hide the others: it is listed with what is known of it.
+    let updated_ms = newest_mtime_ms(&dir).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Err(error),
+        _ => fs::symlink_metadata(&dir).map(|meta| mtime_ms(&meta)),
+    })?;
     if let Some(known) = known.filter(|known| known.is_clean(&stamps, updated_ms)) {
         return Ok(known.clone());
     }

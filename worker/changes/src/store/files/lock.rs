@@ -2,17 +2,13 @@
 //!
 //! It lies outside `changes/`, so that taking it moves no change to the top of the CLI's list.
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::Core;
 use crate::error::ChangesError;
 use crate::store::{LockView, Slug};
 use crate::text::iso_ms;
-use crate::tree::replace_file;
+use crate::tree::remove_if_there;
 
 /// The file: `since` in milliseconds since the epoch, `ttl` in seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +32,8 @@ impl Lock {
 impl Core {
     /// The live lock of a change; an expired or unreadable one is none.
     pub(super) fn live_lock(&self, slug: &Slug) -> Option<Lock> {
-        let text = self.tree.reader().read(&self.lock_path(slug)).ok()?;
+        let path = self.private_if_there("locks")?.join(lock_name(slug));
+        let text = self.tree.reader().read(&path).ok()?;
         let lock: Lock = serde_json::from_str(&text).ok()?;
         (lock.ends_ms() > self.clock.now().as_millisecond()).then_some(lock)
     }
@@ -53,36 +50,21 @@ impl Core {
         self.check_lock(slug, principal)?;
         let step = ChangesError::io("writing the lock");
         let lock = Lock { owner: principal.to_owned(), since: self.clock.now().as_millisecond(), ttl };
-        self.private_dir("locks").map_err(&step)?;
+        let path = self.private_dir("locks")?.join(lock_name(slug));
         let text = serde_json::to_vec_pretty(&lock).map_err(|error| step(error.into()))?;
-        replace_file(&self.lock_path(slug), &text).map_err(&step)?;
+        self.tree.replace_file(&path, &text).map_err(&step)?;
         Ok(lock)
     }
 
     /// Lets go of the lock; a missing one is fine.
     pub(super) fn drop_lock(&self, slug: &Slug) {
-        match fs::remove_file(self.lock_path(slug)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%slug, %error, "The lock of a change could not be removed; it expires by itself.");
-            }
-            _ => {}
+        let Some(dir) = self.private_if_there("locks") else { return };
+        if let Err(error) = remove_if_there(&dir.join(lock_name(slug))) {
+            tracing::warn!(%slug, %error, "The lock of a change could not be removed; it expires by itself.");
         }
     }
+}
 
-    /// A folder below our private one, which version control is told to ignore.
-    pub(super) fn private_dir(&self, name: &str) -> io::Result<PathBuf> {
-        let dir = self.tree.private().join(name);
-        if !dir.is_dir() {
-            fs::create_dir_all(&dir)?;
-            fs::write(self.tree.private().join(".gitignore"), "*\n")?;
-        }
-        if !self.tree.contains(&dir) {
-            return Err(io::Error::other("the private folder leaves the tree"));
-        }
-        Ok(dir)
-    }
-
-    fn lock_path(&self, slug: &Slug) -> PathBuf {
-        self.tree.private().join("locks").join(format!("{slug}.json"))
-    }
+fn lock_name(slug: &Slug) -> String {
+    format!("{slug}.json")
 }

@@ -2,17 +2,20 @@
 //!
 //! - `active`, `index`, `pages`: the list, from an index in memory
 //! - `show`, `open`, `archive`: one tool each
-//! - `lock`, `guard`: who may write; `journal`: finishing or undoing what a killed process began
+//! - `lock`, `guard`: who may write; `private`: our own folder; `claim`: the CLI's archive lock
+//! - `journal`: finishing or undoing what a killed process began
 //! - `proposal`, `templates`: reading and writing the documents of a change
 
 mod active;
 mod archive;
+mod claim;
 mod guard;
 mod index;
 mod journal;
 mod lock;
 mod open;
 mod pages;
+mod private;
 mod proposal;
 mod show;
 mod templates;
@@ -91,7 +94,8 @@ impl FilesStore {
         }
         let id = format!("files:{}", root.display());
         let core = Core { tree, id, options, epochs, clock, index: Index::default() };
-        core.recover_if_idle()?;
+        core.contained()?;
+        core.recover_if_idle();
         Ok(Self { core: Arc::new(core), offload })
     }
 
@@ -142,6 +146,7 @@ enum Place {
 impl Core {
     /// Finds the folder of a slug and refuses links.
     fn place(&self, slug: &Slug) -> Result<Place, ChangesError> {
+        self.contained()?;
         let dir = self.tree.change(slug.as_str());
         match fs::symlink_metadata(&dir) {
             Ok(meta) if meta.is_dir() && self.tree.contains(&dir) => return Ok(Place::Active),
@@ -159,13 +164,9 @@ impl Core {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ChangesError::io("reading the archive")(error)),
         };
-        let dated = |name: &str| {
-            let date = name.strip_suffix(slug.as_str()).and_then(|date| date.strip_suffix('-'));
-            name == slug.as_str() || date.is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok())
-        };
         let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         let names = dirs.filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter(|name| dated(name)).max())
+        Ok(names.filter(|name| is_archive_of(name, slug)).max())
     }
 
     /// What to say of a slug that is no active change.
@@ -212,6 +213,12 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether an archive folder of this name may hold the change: `<date>-<slug>`, or the slug itself.
+fn is_archive_of(name: &str, slug: &Slug) -> bool {
+    let date = name.strip_suffix(slug.as_str()).and_then(|date| date.strip_suffix('-'));
+    name == slug.as_str() || date.is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok())
 }
 
 /// At most five names by edit distance, of at most this many looked at.

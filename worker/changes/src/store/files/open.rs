@@ -90,7 +90,7 @@ impl Core {
     /// Builds the folder where nobody looks and renames it into place, so that no reader sees half of it.
     fn create(&self, request: &OpenRequest) -> Result<(), ChangesError> {
         let step = ChangesError::io("creating the change");
-        let private = self.private_dir("tmp").map_err(&step)?;
+        let private = self.private_dir("tmp")?;
         let work = tempfile::Builder::new().prefix(request.slug.as_str()).tempdir_in(private).map_err(&step)?;
         let day = self.clock.today();
         let draft = Draft {
@@ -112,9 +112,7 @@ impl Core {
         write(TASKS, &templates::tasks(&draft)).map_err(&step)?;
         let spec = templates::delta(draft.title);
         write(&format!("specs/{}/spec.md", request.slug), &spec).map_err(&step)?;
-        if !self.tree.contains(&self.tree.changes()) {
-            return Err(ChangesError::Escape { path: self.tree.relative(&self.tree.changes()) });
-        }
+        self.contained()?;
         fs::create_dir_all(self.tree.changes()).map_err(&step)?;
         fs::rename(&dir, self.tree.change(request.slug.as_str())).map_err(step)
     }

@@ -143,8 +143,13 @@ mod tests {
     #[test]
     fn the_skeleton_passes_validate_without_any_issue() {
         for title in ["Lock accounts", "Ünïcode ##", "a `b` # c"] {
-            let file =
-                DeltaFile { capability: "x".to_owned(), text: delta(title), target: None, target_path: String::new() };
+            let file = DeltaFile {
+                capability: "x".to_owned(),
+                text: delta(title),
+                target: None,
+                target_path: String::new(),
+                target_error: None,
+            };
             let files = ChangeFiles {
                 name: "x".to_owned(),
                 deltas: vec![file],
