@@ -25,7 +25,7 @@ const AFTER_HELP: &str = "\
 Settings come from, in this order: the built-in defaults, one file (--config, $TASK_MCP_CONFIG,
 /etc/task-mcp/task-mcp.toml or ./task-mcp.toml), the environment (TASK_MCP_<SECTION>__<KEY>), --set.
 
-Exit codes: 0 done; 1 `call` or `openspec` says no; 64 usage; 69 something needed is not available;
+Exit codes: 0 done; 1 `call`, `ctl` or `openspec` says no; 64 usage; 69 something needed is not available;
 70 a bug; 74 the output cannot be written; 75 forced at the drain deadline; 78 bad settings.
 
 Try it: task-mcp serve --demo";
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at a running instance, or change it
+    Ctl(CtlArgs),
     /// Run one tool here, without a server, and print its result
     Call(CallArgs),
     /// Do what the OpenSpec CLI does: `list` and `archive`, with its arguments, output and exit codes
@@ -93,6 +95,39 @@ pub(crate) struct RootArgs {
 pub(crate) enum ConfigCommand {
     /// Print the settings in force as TOML, secrets redacted
     Show(RootArgs),
+}
+
+/// Arguments of `ctl`.
+#[derive(Debug, Args)]
+pub(crate) struct CtlArgs {
+    #[command(subcommand)]
+    pub(crate) command: CtlCommand,
+    /// Control socket of the instance (default: the one of the settings, supervisor.control_socket)
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How long to wait for the answer, in seconds
+    #[arg(long, global = true, default_value_t = 600)]
+    pub(crate) timeout_s: u64,
+}
+
+/// Commands of `ctl`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CtlCommand {
+    /// Show every process: state, restarts, what it is doing, why the last one ended
+    Status,
+    /// Replace all workers one by one without losing a call; answers when it is done, exit code 1 if it was abandoned
+    Restart,
+    /// Have this many workers; answers when it is done
+    Scale {
+        /// Number of workers
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        workers: u16,
+    },
+    /// Drain and end, as SIGTERM does; answers at once
+    Stop,
 }
 
 /// Arguments of `call`.

@@ -40,7 +40,7 @@ pub struct Extensions {
 
 /// The whole program: reads the arguments, runs one command, and says how it went.
 ///
-/// Exit codes (sysexits.h): 0; 1 when a command of `openspec` or `call` says no; 64 usage; 69 something needed is not
+/// Exit codes (sysexits.h): 0; 1 when `openspec`, `ctl` or `call` says no; 64 usage; 69 something needed is not
 /// available; 70 a bug; 74 the output cannot be written; 75 forced at the drain deadline; 78 bad settings.
 pub fn run(extensions: Extensions) -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -59,6 +59,7 @@ fn dispatch(cli: Cli, extensions: Extensions) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => commands::serve(sources, &arguments, &extensions),
         Command::Check(root) => commands::check(sources, &root),
         Command::Config(command) => commands::config(sources, &command),
+        Command::Ctl(arguments) => commands::ctl(sources, &arguments),
         Command::Call(arguments) => commands::call(sources, &arguments, extensions),
         Command::Openspec(arguments) => commands::openspec(&arguments),
         Command::Worker(boot) => commands::worker(&boot, extensions),

@@ -74,7 +74,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("tools.queue", 1, 65_536, "jobs"),
     text("supervisor.runtime_dir", checks::path),
     text("supervisor.state_dir", checks::path).no_effect_yet(),
-    text("supervisor.control_socket", checks::path).no_effect_yet(),
+    text("supervisor.control_socket", checks::path),
     number("supervisor.drain_timeout_s", 1, 3600, "seconds"),
     number("supervisor.lame_duck_ms", 0, 60_000, "milliseconds"),
     number("supervisor.boot_timeout_s", 1, 600, "seconds"),

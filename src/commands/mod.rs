@@ -3,6 +3,7 @@
 mod call;
 mod check;
 mod config;
+mod ctl;
 mod openspec;
 mod process;
 mod serve;
@@ -10,6 +11,7 @@ mod serve;
 pub(crate) use call::call;
 pub(crate) use check::check;
 pub(crate) use config::config;
+pub(crate) use ctl::ctl;
 pub(crate) use openspec::openspec;
 pub(crate) use process::{admin, worker};
 pub(crate) use serve::serve;

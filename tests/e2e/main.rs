@@ -5,6 +5,7 @@
 //! - `lane`: start, open, list, archive in every dialect, with the files they leave
 //! - `together`: several workers give one answer
 //! - `crash`: a killed process costs what it had in flight, and is replaced
+//! - `control`: status, rolling restarts, more and fewer workers, workers that hang
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
@@ -24,6 +25,7 @@ mod access;
 mod alone;
 mod bad_input;
 mod clients;
+mod control;
 mod crash;
 mod documents;
 mod faults;
