@@ -14,7 +14,7 @@ use crate::process::{Link, Running};
 use crate::run::Supervisor;
 use crate::spawn::{Order, spawn};
 use crate::starved::Starvation;
-use crate::step::{Action, Event, KillReason, Notice, Post};
+use crate::step::{Action, Event, KillReason, Notice, Post, RestartFailure};
 
 impl Supervisor {
     /// Carries out one action. A failure becomes an event of the next pass.
@@ -168,13 +168,24 @@ impl Supervisor {
             Notice::TakenBack { post } => {
                 warn!(process = %post, "A process that hung answers again and stays.");
             }
+            Notice::Deaf { post, age_ms } => {
+                warn!(process = %post, age_ms, "A process that was told to leave sends no heartbeat and cannot finish its calls.");
+            }
+            Notice::LeavesUnasked { post } => {
+                warn!(process = %post, "A process drains though the supervisor did not ask it to; it is replaced.");
+            }
             Notice::Succeeded { post } => info!(process = %post, "A successor has taken over."),
             Notice::SuccessorFailed { post } => error!(process = %post, "A successor died before it took over."),
             Notice::ScaleBegun { asked, workers } => info!(asked, workers, "The number of workers is to change."),
-            Notice::Scaled { workers } => info!(workers, "The number of worker slots is as asked for."),
-            Notice::ScaleFailed { workers } => error!(workers, "The number of worker slots stays; see above."),
+            Notice::Scaled { workers } => info!(workers, "There are as many workers as were asked for."),
+            Notice::ScaleFailed { asked, workers, reason } => {
+                error!(asked, workers, ?reason, "There are not as many workers as were asked for.");
+            }
             Notice::RestartBegun { workers } => info!(workers, "A rolling restart begins."),
             Notice::Restarted { workers } => info!(workers, "All workers were replaced."),
+            Notice::RestartFailed { replaced, reason: RestartFailure::Stopping } => {
+                info!(replaced, "The rolling restart was abandoned: the instance stops.");
+            }
             Notice::RestartFailed { replaced, reason } => {
                 error!(replaced, ?reason, "The rolling restart was abandoned; the other workers serve on.");
             }

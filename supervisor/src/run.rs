@@ -186,7 +186,7 @@ impl Supervisor {
             _ => None,
         });
         let workers = asked.unwrap_or_else(|| self.state.target()).saturating_add_signed(by);
-        self.events.push(Event::ScaleTo { workers });
+        self.scale_to(workers);
     }
 
     fn hear_processes(&mut self) {
@@ -272,7 +272,7 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
         }
         Received::Message(FromProcess::Draining) => {
             debug!(process = %post, generation, "A process drains.");
-            None
+            Some(Event::Draining { generation })
         }
         Received::Message(FromProcess::Drained { forced }) => {
             debug!(process = %post, generation, forced, "A process has drained.");

@@ -13,6 +13,11 @@ const SHARE: u64 = 4;
 /// Two looks are at least this far apart, in milliseconds: the kernel brings the times of a running thread up to date with its
 /// clock ticks, up to 10 ms apart.
 const INTERVAL_MS: u64 = 40;
+/// A silence is excused no longer than this, in milliseconds: the machine is not to blame for everything.
+const EXCUSED_MS: u64 = 10_000;
+/// A process that ran for longer than this, all its threads together, and sent no heartbeat meanwhile, had its chance. In
+/// nanoseconds.
+const RAN_NS: u64 = 1_000_000_000;
 /// Threads that are looked at; a worker has about ten.
 const THREADS_MAX: usize = 256;
 
@@ -22,6 +27,10 @@ pub(crate) struct Starvation {
     threads: BTreeMap<u32, Turns>,
     at_ms: u64,
     starved: bool,
+    /// When the silence was first looked at.
+    since_ms: Option<u64>,
+    /// How long it ran since then, as far as seen.
+    ran_ns: u64,
 }
 
 /// Accumulated times of one thread, in nanoseconds.
@@ -40,10 +49,18 @@ impl Starvation {
         if passed_ms < INTERVAL_MS {
             return self.starved;
         }
-        let threads = read(&Path::new("/proc").join(pid.to_string()));
-        let mut pairs = threads.iter().filter_map(|(id, now)| Some((*self.threads.get(id)?, *now)));
-        let starved = pairs.any(|(then, now)| starved(then, now, passed_ms.saturating_mul(1_000_000)));
-        *self = Self { threads, at_ms: now_ms, starved };
+        self.take(read(&Path::new("/proc").join(pid.to_string())), passed_ms, now_ms)
+    }
+
+    fn take(&mut self, threads: BTreeMap<u32, Turns>, passed_ms: u64, now_ms: u64) -> bool {
+        let pairs = threads.iter().filter_map(|(id, now)| Some((*self.threads.get(id)?, *now)));
+        let ran_ns = pairs.clone().map(|(then, now)| now.ran_ns.saturating_sub(then.ran_ns)).sum::<u64>() + self.ran_ns;
+        let since_ms = self.since_ms.unwrap_or(now_ms);
+        let may_be_excused = now_ms.saturating_sub(since_ms) <= EXCUSED_MS && ran_ns <= RAN_NS;
+        let mut pairs = pairs;
+        let starved =
+            may_be_excused && pairs.any(|(then, now)| starved(then, now, passed_ms.saturating_mul(1_000_000)));
+        *self = Self { threads, at_ms: now_ms, starved, since_ms: Some(since_ms), ran_ns };
         starved
     }
 
@@ -101,6 +118,23 @@ mod tests {
             assert_eq!(starved(then, now, LOOK_NS), expected, "{why}");
         }
         assert!(!starved(ready, ready, 0), "no time passed");
+    }
+
+    /// Looks every 50 ms, at a thread that waits in between and one that ran for so long; how long that was excused.
+    fn excused_ms(other_ran_ns: u64) -> u64 {
+        let mut starvation = Starvation::default();
+        let mut looks = (0..1_000).map(|look| {
+            let threads = [(1, turns(0, 0, true)), (2, turns(look * other_ran_ns, 0, false))];
+            starvation.take(BTreeMap::from(threads), 50, 50 * (look + 1))
+        });
+        assert_eq!(looks.next(), Some(false), "nothing to compare with");
+        50 * looks.take_while(|starved| *starved).count() as u64
+    }
+
+    #[test]
+    fn no_silence_is_excused_for_ever_nor_that_of_a_process_that_ran() {
+        assert_eq!(excused_ms(0), EXCUSED_MS);
+        assert_eq!(excused_ms(20_000_000), 50 * 50, "1 s in turns of 20 ms");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::run::Supervisor;
 use crate::step::{Event, LOOK_MS};
 
 impl Supervisor {
-    /// Tells the heartbeat of every process that serves.
+    /// Tells the heartbeat of every process that serves or drains.
     pub(crate) fn watch(&mut self) {
         if let Some(slot) = self.state.emptying() {
             self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
@@ -18,7 +18,7 @@ impl Supervisor {
         for (generation, process) in &mut self.processes {
             let seat = &process.seat;
             // Before the process takes its seat, the words are those of the last one.
-            if seat.generation() != *generation || seat.state() != SeatState::Live {
+            if seat.generation() != *generation || !matches!(seat.state(), SeatState::Live | SeatState::Draining) {
                 continue;
             }
             let heartbeat_ms = seat.heartbeat_ms();

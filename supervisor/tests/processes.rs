@@ -262,6 +262,54 @@ fn the_control_socket_tells_and_does_what_it_is_asked() {
 }
 
 #[test]
+fn a_number_of_workers_is_answered_when_they_serve_or_why_they_never_will() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let (sender, told) = std::sync::mpsc::channel();
+    let exit = stage.run("mute-later", stage.settings(), move |_| {
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            let socket = dir.join("run/control.sock");
+            let failure = |response| match response {
+                Response::Failed { reason } => reason,
+                other => panic!("{other:?}"),
+            };
+            let first = {
+                let socket = socket.clone();
+                std::thread::spawn(move || control(&socket, &Request::Scale { workers: 3 }, PATIENCE).unwrap())
+            };
+            wait_for("the third worker", || dir.join("born/worker-2-4").exists());
+            assert!(!first.is_finished(), "it does not serve");
+            let last = control(&socket, &Request::Scale { workers: 2 }, PATIENCE).unwrap();
+            assert!(matches!(last, Response::Done { .. }), "{last:?}");
+            let over = control(&socket, &Request::Scale { workers: 500 }, PATIENCE).unwrap();
+            sender.send((failure(first.join().unwrap()), failure(over))).unwrap();
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+    let (superseded, over) = told.recv().unwrap();
+    assert!(superseded.contains("superseded by one for 2 workers"), "{superseded}");
+    assert!(over.contains("1 to 32 workers"), "{over}");
+}
+
+#[test]
+fn a_worker_that_leaves_unasked_is_replaced_while_it_finishes() {
+    let stage = Stage::new();
+    let dir = stage.dir.path().to_owned();
+    let exit = stage.run("quitter", stage.settings(), move |_| {
+        std::thread::spawn(move || {
+            let _end = TermOnDrop;
+            wait_for("a successor", || dir.join("born/worker-0-4").exists());
+            let old = born(&dir)["worker-0-1"];
+            assert!(test_kill_process(old).is_ok(), "it has not left yet");
+            kill_process(old, Signal::KILL).unwrap();
+            wait_for("its end", || test_kill_process(old).is_err());
+        });
+    });
+    assert_eq!(exit, Exit::Clean);
+}
+
+#[test]
 fn a_restart_that_fails_says_so_to_who_asked() {
     let stage = Stage::new();
     let dir = stage.dir.path().to_owned();
@@ -413,8 +461,14 @@ impl Fake {
             seat: self.number("--seat") as u16,
             build: "test".into(),
         });
+        if mode == "mute-later" && self.number("--generation") > 3 {
+            return self.serve(link, mode, stage, &scoreboard);
+        }
         seat.set_state(SeatState::Live);
         say(FromProcess::Ready { listening: vec![] });
+        if mode == "quitter" && name == "worker-0-1" {
+            say(FromProcess::Draining);
+        }
         self.serve(link, mode, stage, &scoreboard)
     }
 

@@ -5,68 +5,98 @@ use task_mcp_scoreboard::monotonic_ms;
 use super::message::{Request, Response, SecondStatus, SlotStatus, Status};
 use super::server::Awaits;
 use crate::run::Supervisor;
-use crate::step::{Event, Notice, Post, RestartFailure, SlotReport};
+use crate::step::{Event, Notice, Post, RestartFailure, ScaleFailure, SlotReport};
 
 impl Supervisor {
     /// Takes the requests that came and answers those that can be answered at once.
     pub(crate) fn serve_control(&mut self) {
         for (client, request) in self.control.serve(monotonic_ms()) {
-            tracing::info!(?request, "A request came over the control socket.");
+            if request == Request::Status {
+                tracing::debug!(?request, "A request came over the control socket.");
+            } else {
+                tracing::info!(?request, "A request came over the control socket.");
+            }
             match request {
                 Request::Status => {
                     let status = self.status();
                     self.control.answer(client, &Response::Status(status));
                 }
                 Request::Restart => {
-                    self.control.await_for(client, Awaits::Restart);
-                    self.events.push(Event::Restart);
+                    if self.control.await_for(client, Awaits::Restart) {
+                        self.events.push(Event::Restart);
+                    }
                 }
-                Request::Scale { workers } => {
-                    self.control.await_for(client, Awaits::Scale);
-                    self.events.push(Event::ScaleTo { workers });
-                }
+                Request::Scale { workers } => self.asked_to_scale(client, workers),
                 Request::Stop => {
                     self.control.answer(client, &done("The instance drains and ends; the second time, at once."));
                     self.events.push(Event::Stop);
                 }
                 Request::Drain => {
                     self.control.answer(client, &done("The instance drains and ends."));
-                    if !self.state.drains() && !self.events.contains(&Event::Stop) {
-                        self.events.push(Event::Stop);
-                    }
+                    self.events.push(Event::Drain);
                 }
             }
         }
+    }
+
+    fn asked_to_scale(&mut self, client: u64, workers: u16) {
+        let most = self.state.slots_max();
+        if !(1..=most).contains(&workers) {
+            let reason =
+                format!("This instance may have 1 to {most} workers while it runs, and {workers} were asked for.");
+            self.control.answer(client, &Response::Failed { reason });
+        } else if self.control.await_for(client, Awaits::Scale { workers }) {
+            self.scale_to(workers);
+        }
+    }
+
+    /// Goes for another number of workers; whoever waits for an earlier one waits in vain.
+    pub(crate) fn scale_to(&mut self, workers: u16) {
+        let workers = workers.clamp(1, self.state.slots_max());
+        let reason = format!("The request was superseded by one for {workers} workers.");
+        let earlier = |awaits| matches!(awaits, Awaits::Scale { workers: asked } if asked != workers);
+        self.control.fulfil(earlier, &Response::Failed { reason });
+        self.events.push(Event::ScaleTo { workers });
     }
 
     /// Tells those who wait for it.
     pub(crate) fn tell_clients(&mut self, notice: Notice) {
         match notice {
             Notice::Restarted { workers } => {
-                self.control.fulfil(Awaits::Restart, &done(&format!("{workers} workers were replaced.")));
+                self.control.fulfil(is_restart, &done(&format!("{workers} workers were replaced.")));
             }
             Notice::RestartFailed { replaced, reason } => {
                 let why = match reason {
-                    RestartFailure::Stopping => "the instance stops".to_owned(),
+                    RestartFailure::Stopping => "the instance stops.".to_owned(),
                     RestartFailure::Died { post } => {
-                        format!("the new process of {post} died; its last message is in the log")
+                        format!("the new process of {post} died; its last message is in the log. The others serve on.")
                     }
                 };
-                let reason = format!("The restart was abandoned after {replaced} workers: {why}. The others serve on.");
-                self.control.fulfil(Awaits::Restart, &Response::Failed { reason });
+                let reason = format!("The restart was abandoned after {replaced} workers: {why}");
+                self.control.fulfil(is_restart, &Response::Failed { reason });
             }
             Notice::Scaled { workers } => {
-                self.control.fulfil(Awaits::Scale, &done(&format!("There are {workers} worker slots.")));
+                let these = |awaits| awaits == Awaits::Scale { workers };
+                self.control.fulfil(these, &done(&format!("There are {workers} workers.")));
             }
-            Notice::ScaleFailed { workers } => {
-                let reason = format!(
-                    "There are {workers} worker slots: a further one could not be opened, or the instance stops."
-                );
-                self.control.fulfil(Awaits::Scale, &Response::Failed { reason });
+            Notice::ScaleFailed { asked, workers, reason } => {
+                let why = match reason {
+                    ScaleFailure::Stopping => "the instance stops".to_owned(),
+                    ScaleFailure::NotOpened => {
+                        "the sockets of a further one could not be opened; see the log".to_owned()
+                    }
+                    ScaleFailure::Broken { post } => {
+                        format!(
+                            "{post} cannot start and is tried again from time to time; its last message is in the log"
+                        )
+                    }
+                };
+                let reason = format!("There are {workers} worker slots, and {asked} workers were asked for: {why}.");
+                self.control.fulfil(|awaits| awaits == Awaits::Scale { workers: asked }, &Response::Failed { reason });
             }
             Notice::Draining { .. } => {
                 let reason = "The instance stops.".to_owned();
-                self.control.fulfil(Awaits::Scale, &Response::Failed { reason });
+                self.control.fulfil(|awaits| !is_restart(awaits), &Response::Failed { reason });
             }
             _ => {}
         }
@@ -112,6 +142,10 @@ impl Supervisor {
             last_exit: record.and_then(|record| record.last_exit.clone()),
         }
     }
+}
+
+fn is_restart(awaits: Awaits) -> bool {
+    awaits == Awaits::Restart
 }
 
 fn done(message: &str) -> Response {

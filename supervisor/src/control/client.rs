@@ -24,6 +24,14 @@ pub enum ControlError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The socket, or a directory above it, is closed to this user.
+    #[error("not allowed to use supervisor.control_socket {path:?}; be the user the instance runs as, or root")]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The request could not be sent or the answer not received.
     #[error("the connection to the instance broke")]
     Io(#[from] io::Error),
@@ -53,8 +61,7 @@ pub enum ControlError {
 /// No instance, no answer within `timeout`, or one that cannot be understood. A request that was refused or failed is an answer.
 pub fn control(socket: &Path, request: &Request, timeout: Duration) -> Result<Response, ControlError> {
     let deadline = Instant::now() + timeout;
-    let mut stream =
-        UnixStream::connect(socket).map_err(|source| ControlError::Connect { path: socket.to_owned(), source })?;
+    let mut stream = UnixStream::connect(socket).map_err(|source| unreachable(socket, source))?;
     let timed_out = || ControlError::Timeout { timeout_ms: timeout.as_millis() };
     let left = || {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -84,5 +91,14 @@ pub fn control(socket: &Path, request: &Request, timeout: Duration) -> Result<Re
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(ControlError::Closed),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Why there is no connection, told apart: an instance of another user runs all the same.
+pub(super) fn unreachable(socket: &Path, source: io::Error) -> ControlError {
+    let path = socket.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ControlError::Denied { path, source },
+        _ => ControlError::Connect { path, source },
     }
 }

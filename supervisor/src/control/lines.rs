@@ -31,6 +31,11 @@ impl Lines {
         Ok(())
     }
 
+    /// Whether a complete line waits to be taken. It may be an empty one.
+    pub(super) fn has_line(&self) -> bool {
+        self.buffer.contains(&b'\n')
+    }
+
     /// The next complete line, without its end. Empty lines are skipped.
     pub(super) fn next_line(&mut self) -> Option<Vec<u8>> {
         loop {

@@ -12,14 +12,15 @@ pub enum Request {
     Status,
     /// Replace all workers one by one; answered when that is done or was abandoned.
     Restart,
-    /// Have so many workers; answered when there are that many slots, or as many as the bounds allow.
+    /// Have so many workers; answered when the workers of new slots serve and the slots to close are closed, or
+    /// when one cannot start. A later request for another number supersedes it.
     Scale {
         /// Worker slots.
         workers: u16,
     },
     /// What SIGTERM does: drain, and the second time kill. Answered at once.
     Stop,
-    /// Drain and end; asked again, nothing more. Answered at once.
+    /// Drain and end; asked again, nothing more, and a signal that follows is the first. Answered at once.
     Drain,
 }
 
@@ -74,8 +75,8 @@ pub struct Status {
 pub struct SlotStatus {
     /// `worker 0` and so on, or `admin process`.
     pub name: String,
-    /// `empty`, `starting`, `live`, `parked` (silent, gets no new connections), `hung`, `aborted`, `draining`, `backoff`
-    /// or `broken`.
+    /// `empty`, `starting`, `live`, `parked` (silent, gets no new connections), `hung`, `aborted`, `leaving` (drains
+    /// unasked), `draining`, `backoff` or `broken`.
     pub state: String,
     /// Process id, if there is a process.
     pub pid: Option<u32>,

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{debug, warn};
@@ -17,8 +17,10 @@ use super::lines::{LINE_BYTES, Lines};
 use super::message::{Request, Response};
 use crate::SupervisorError;
 
-/// Clients at the same time.
+/// Clients at the same time, without those that wait for something to be done.
 pub(super) const CLIENTS_MAX: usize = 16;
+/// Clients that wait for something to be done.
+pub(super) const WAITING_MAX: usize = 64;
 /// A client that says nothing, and waits for nothing, is sent away after this time, in milliseconds.
 const IDLE_MS: u64 = 10_000;
 /// When no descriptor is left for a client, the next is accepted after this time, in milliseconds.
@@ -41,8 +43,8 @@ pub(crate) struct Server {
 pub(super) enum Awaits {
     /// The end of a rolling restart.
     Restart,
-    /// The number of slots that was asked for.
-    Scale,
+    /// The number of workers that was asked for.
+    Scale { workers: u16 },
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ struct Client {
     out: Vec<u8>,
     awaits: Option<Awaits>,
     heard_ms: u64,
-    /// It has closed its side, or both.
+    /// It has closed its side: it asks nothing more and may still listen.
     ended: bool,
     /// Closed once `out` is written.
     leaves: bool,
@@ -80,7 +82,9 @@ impl Server {
         let listener = (self.paused_until_ms <= now_ms).then(|| (self.listener.as_fd(), PollFlags::IN));
         let clients = self.clients.iter().map(|client| {
             let writes = if client.out.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-            (client.stream.as_fd(), PollFlags::IN | writes)
+            // An ended stream is readable for ever. That both sides are closed is told unasked (poll(2), POLLHUP).
+            let reads = if client.ended || client.leaves { PollFlags::empty() } else { PollFlags::IN };
+            (client.stream.as_fd(), reads | writes)
         });
         listener.into_iter().chain(clients)
     }
@@ -93,7 +97,7 @@ impl Server {
         for client in &mut self.clients {
             client.read(now_ms);
             // What a client asked for goes on without it.
-            client.gone |= client.ended && client.awaits.is_some();
+            client.gone |= client.ended && client.hung_up();
             while client.awaits.is_none() && !client.leaves && !client.gone {
                 let Some(line) = client.lines.next_line() else {
                     client.leaves |= client.ended;
@@ -118,23 +122,29 @@ impl Server {
     /// Answers a client; it may have gone.
     pub(super) fn answer(&mut self, id: u64, response: &Response) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
-            client.say(response);
+            client.reply(response);
         }
         self.flush();
     }
 
-    /// Lets a client wait.
-    pub(super) fn await_for(&mut self, id: u64, awaits: Awaits) {
-        if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
-            client.awaits = Some(awaits);
+    /// Lets a client wait. If too many wait, it is refused, and `false` is returned.
+    pub(super) fn await_for(&mut self, id: u64, awaits: Awaits) -> bool {
+        let waiting = self.clients.iter().filter(|client| client.awaits.is_some()).count();
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else { return true };
+        if waiting >= WAITING_MAX {
+            client.refuse(format!("{WAITING_MAX} clients wait for an answer already; try again later"));
+            self.flush();
+            return false;
         }
+        client.awaits = Some(awaits);
+        true
     }
 
-    /// Answers all who wait for this.
-    pub(super) fn fulfil(&mut self, what: Awaits, response: &Response) {
-        for client in self.clients.iter_mut().filter(|client| client.awaits == Some(what)) {
+    /// Answers all who wait for such a thing.
+    pub(super) fn fulfil(&mut self, what: impl Fn(Awaits) -> bool, response: &Response) {
+        for client in self.clients.iter_mut().filter(|client| client.awaits.is_some_and(&what)) {
             client.awaits = None;
-            client.say(response);
+            client.reply(response);
         }
         self.flush();
     }
@@ -185,7 +195,7 @@ impl Server {
             }
             Err(error) => client.refuse(format!("the system does not say who you are: {error}")),
         }
-        if self.clients.len() >= CLIENTS_MAX {
+        if self.clients.iter().filter(|client| client.awaits.is_none()).count() >= CLIENTS_MAX {
             client.refuse(format!("{CLIENTS_MAX} clients are connected already; try again later"));
         }
         if client.leaves {
@@ -229,6 +239,19 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether both sides are closed.
+    fn hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
+        let polled = poll(&mut fds, Some(&Timespec::default()));
+        polled.is_ok() && fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
+    }
+
+    /// Answers a request. A client that ended its side after its last one has nothing more to wait for.
+    fn reply(&mut self, response: &Response) {
+        self.say(response);
+        self.leaves |= self.ended && !self.lines.has_line();
     }
 
     fn refuse(&mut self, reason: String) {

@@ -5,10 +5,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::client::unreachable;
 use super::lines::LINE_BYTES;
-use super::server::{Awaits, CLIENTS_MAX};
+use super::server::{Awaits, CLIENTS_MAX, WAITING_MAX};
+use rustix::event::PollFlags;
+
 use super::*;
 use crate::SupervisorError;
 
@@ -135,9 +139,57 @@ fn who_waits_is_not_idle_and_is_told_when_it_is_done() {
     bench.server.await_for(requests[0].0, Awaits::Restart);
     bench.serve(60_000);
     let done = Response::Done { message: "done".into() };
-    bench.server.fulfil(Awaits::Scale, &Response::Failed { reason: "not for this one".into() });
-    bench.server.fulfil(Awaits::Restart, &done);
+    let other = Response::Failed { reason: "not for this one".into() };
+    bench.server.fulfil(|awaits| awaits == Awaits::Scale { workers: 1 }, &other);
+    bench.server.fulfil(|awaits| awaits == Awaits::Restart, &done);
     assert_eq!(line(&client), done);
+}
+
+#[test]
+fn a_client_that_ends_its_side_is_answered_and_one_that_hangs_up_is_not_kept() {
+    let mut bench = Bench::new();
+    let mut client = bench.connect();
+    client.write_all(b"{\"command\":\"restart\"}\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut other = bench.connect();
+    other.write_all(b"{\"command\":\"restart\"}\n").unwrap();
+    for (client, _) in bench.server.serve(0) {
+        assert!(bench.server.await_for(client, Awaits::Restart));
+    }
+    bench.serve(60_000);
+    let reads = |bench: &Bench| bench.server.fds(0).filter(|(_, flags)| flags.contains(PollFlags::IN)).count();
+    assert_eq!((bench.server.fds(0).count(), reads(&bench)), (3, 2), "an ended stream is always readable");
+    drop(other);
+    bench.serve(60_000);
+    assert_eq!(bench.server.fds(0).count(), 2);
+    let done = Response::Done { message: "done".into() };
+    bench.server.fulfil(|awaits| awaits == Awaits::Restart, &done);
+    assert_eq!(line(&client), done);
+    assert_eq!(bench.server.fds(0).count(), 1, "there is nothing more to say");
+}
+
+#[test]
+fn who_waits_keeps_nobody_out_and_is_not_without_limit() {
+    let mut bench = Bench::new();
+    let ask = |bench: &mut Bench| {
+        let mut client = bench.connect();
+        client.write_all(b"{\"command\":\"restart\"}\n").unwrap();
+        let asked = bench.server.serve(0)[0].0;
+        (bench.server.await_for(asked, Awaits::Restart), client)
+    };
+    let waiting: Vec<UnixStream> = (0..WAITING_MAX)
+        .map(|_| ask(&mut bench))
+        .map(|(waits, client)| {
+            assert!(waits);
+            client
+        })
+        .collect();
+    let (waits, late) = ask(&mut bench);
+    assert!(!waits && refusal(&late).contains("64 clients wait"));
+    let mut operator = bench.connect();
+    operator.write_all(b"{\"command\":\"drain\"}\n").unwrap();
+    assert_eq!(bench.serve(0), [Request::Drain]);
+    drop(waiting);
 }
 
 #[test]
@@ -156,6 +208,14 @@ fn a_stale_socket_is_replaced_and_a_living_one_or_a_file_is_not() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "a file");
     let long = dir.path().join("x".repeat(120));
     assert_eq!(Server::open(&long).unwrap_err().exit_code(), 78);
+}
+
+#[test]
+fn a_socket_of_another_user_is_not_taken_for_no_instance() {
+    let error = |kind: std::io::ErrorKind| unreachable(Path::new("/run/x.sock"), kind.into()).to_string();
+    let told = error(std::io::ErrorKind::PermissionDenied);
+    assert!(told.contains("not allowed") && !told.contains("no instance"), "{told}");
+    assert!(error(std::io::ErrorKind::ConnectionRefused).contains("no instance listens"));
 }
 
 #[test]

@@ -10,8 +10,10 @@ const ADMIN_DRAIN_MS: u64 = 2_000;
 
 /// SIGTERM or SIGINT: the first one drains, the second one kills.
 pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    let again = std::mem::replace(&mut state.signalled, true);
     match state.phase {
         Phase::Serving => begin(state, Exit::Clean, now_ms, actions),
+        Phase::Draining { .. } if !again => {}
         Phase::Draining { .. } => {
             for process in state.slots.iter_mut().flat_map(Slot::processes_mut) {
                 process.overdue = None;
@@ -20,6 +22,13 @@ pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
             }
         }
         Phase::Done => {}
+    }
+}
+
+/// An operator asked for a drain; asked again, nothing more.
+pub(super) fn asked(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
+    if state.phase == Phase::Serving {
+        begin(state, Exit::Clean, now_ms, actions);
     }
 }
 
@@ -79,7 +88,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
 /// Tells the slot's processes to leave, with a limit; a slot without one stays without. Whoever leaves already keeps the
 /// limit it has.
 pub(super) fn dismiss(slot: &mut Slot, timeout_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
-    // Whoever leaves is not judged by its heartbeat any more, and gets no successor.
+    // Whoever leaves gets no successor.
     slot.health = Health::Sound;
     slot.state = match slot.state {
         SlotState::Starting(mut process) | SlotState::Live { mut process, .. } => {

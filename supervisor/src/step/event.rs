@@ -27,8 +27,10 @@ pub(crate) enum Event {
     Start,
     /// Nothing but time passed.
     Tick,
-    /// SIGTERM or SIGINT.
+    /// SIGTERM or SIGINT: the first one drains, the second one kills.
     Stop,
+    /// An operator asked for a drain; a signal after it is the first one all the same.
+    Drain,
     /// Replace all workers one by one.
     Restart,
     /// Have so many workers.
@@ -66,6 +68,11 @@ pub(crate) enum Event {
         heartbeat_ms: u64,
         /// Whether the process is runnable and gets no processor.
         starved: bool,
+    },
+    /// A process has begun to drain, asked or not.
+    Draining {
+        /// Its generation.
+        generation: u64,
     },
     /// A process has finished its drain.
     Drained {
@@ -171,6 +178,20 @@ pub(crate) enum KillReason {
     SecondSignal,
 }
 
+/// Why there are not as many workers as were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScaleFailure {
+    /// The instance stops.
+    Stopping,
+    /// The sockets of a further slot could not be opened.
+    NotOpened,
+    /// The worker of a new slot died too often before it was ever ready, or said that it cannot start.
+    Broken {
+        /// Its post.
+        post: Post,
+    },
+}
+
 /// Why a rolling restart was abandoned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RestartFailure {
@@ -224,8 +245,20 @@ pub(crate) enum Notice {
         /// Age of its last heartbeat, in milliseconds.
         age_ms: u64,
     },
+    /// A process that was told to leave sends no heartbeat for so long that it cannot finish its calls.
+    Deaf {
+        /// Its post.
+        post: Post,
+        /// Age of its last heartbeat, in milliseconds.
+        age_ms: u64,
+    },
     /// A hung process answers again before its successor was ready.
     TakenBack {
+        /// Its post.
+        post: Post,
+    },
+    /// A process drains though nobody asked it to.
+    LeavesUnasked {
         /// Its post.
         post: Post,
     },
@@ -246,15 +279,19 @@ pub(crate) enum Notice {
         /// What it will be.
         workers: u16,
     },
-    /// The number of slots is as asked for.
+    /// The number of slots is as asked for, and the workers of the new ones serve.
     Scaled {
         /// Worker slots.
         workers: u16,
     },
-    /// A slot could not be opened.
+    /// There are not as many workers as were asked for.
     ScaleFailed {
+        /// What was asked for, within the bounds.
+        asked: u16,
         /// Worker slots there are.
         workers: u16,
+        /// Why.
+        reason: ScaleFailure,
     },
     /// A rolling restart begins.
     RestartBegun {

@@ -26,12 +26,12 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{Action, Event, KillReason, Notice, Post, RestartFailure};
+pub(crate) use event::{Action, Event, KillReason, Notice, Post, RestartFailure, ScaleFailure};
 pub(crate) use hang::LOOK_MS;
 pub(crate) use report::SlotReport;
 pub(crate) use state::{MAX_SLOTS, Policy, State};
 
-use state::{Phase, Second, Slot, SlotState};
+use state::{Health, Phase, Second, Slot, SlotState};
 
 /// How long a process may live on after it lost its link or announced its exit, in milliseconds.
 const LINGER_MS: u64 = 2_000;
@@ -39,6 +39,7 @@ const LINGER_MS: u64 = 2_000;
 /// Takes one event into the state and says what is to be done. `now_ms` never runs backwards.
 pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> {
     let mut actions = Vec::new();
+    restart::close_breakers(state, now_ms);
     match event {
         Event::Start => start(state, now_ms, &mut actions),
         Event::Tick => {}
@@ -47,12 +48,14 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         Event::SlotOpened { ok } => scale::opened(state, ok, now_ms, &mut actions),
         Event::Queue { waiting } => scale::queue(state, waiting, now_ms),
         Event::Stop => drain::stop(state, now_ms, &mut actions),
+        Event::Drain => drain::asked(state, now_ms, &mut actions),
         Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
         Event::Ready { generation } => ready(state, generation, now_ms),
         Event::Look => hang::look(state, now_ms),
         Event::Pulse { generation, heartbeat_ms, starved } => {
             hang::pulse(state, generation, heartbeat_ms, starved, now_ms, &mut actions);
         }
+        Event::Draining { generation } => leaves(state, generation, now_ms, &mut actions),
         Event::Drained { generation, forced } => drain::drained(state, generation, forced),
         Event::Fatal { generation, exit_code } => fatal(state, generation, exit_code, now_ms),
         Event::LinkLost { generation } => linger(state, generation, now_ms),
@@ -96,9 +99,34 @@ fn ready(state: &mut State, generation: u64, now_ms: u64) {
             slot.state = SlotState::Live { process: *process, since_ms: now_ms };
         }
         // It was told to drain while it booted, and serves what it accepted meanwhile.
-        SlotState::Draining(process) => process.was_ready = true,
+        SlotState::Draining(process) => process.ready_late(now_ms),
         SlotState::Live { .. } | SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => {}
     }
+}
+
+/// A process drains. If nobody asked it to, somebody else sent it a signal: it accepts nothing more, so it is replaced at
+/// once and gets the time of any drain.
+fn leaves(state: &mut State, generation: u64, now_ms: u64, actions: &mut Vec<Action>) {
+    let timeout_ms = state.policy.drain_timeout_ms;
+    let Some(slot) = state.slot_of(generation) else { return };
+    let post = slot.post;
+    match (&mut slot.state, &mut slot.second) {
+        (SlotState::Live { process, .. }, _) if process.generation == generation => {
+            if matches!(slot.health, Health::Leaving { .. } | Health::Condemned) {
+                return;
+            }
+            process.kill_by(now_ms + timeout_ms, KillReason::DrainDeadline);
+            slot.health = Health::Leaving { alone: post == Post::Admin };
+        }
+        (_, Some(Second::Successor { process, .. })) if process.generation == generation => {
+            let mut process = *process;
+            process.overdue = None;
+            process.kill_by(now_ms + timeout_ms, KillReason::DrainDeadline);
+            slot.second = Some(Second::Leaving(process));
+        }
+        _ => return,
+    }
+    actions.push(Action::Tell(Notice::LeavesUnasked { post }));
 }
 
 fn fatal(state: &mut State, generation: u64, exit_code: u8, now_ms: u64) {

@@ -27,6 +27,7 @@ impl State {
                 (SlotState::Live { .. }, Health::Parked) => "parked",
                 (SlotState::Live { .. }, Health::Hung { .. }) => "hung",
                 (SlotState::Live { .. }, Health::Condemned) => "aborted",
+                (SlotState::Live { .. }, Health::Leaving { .. }) => "leaving",
                 (SlotState::Draining(_), _) => "draining",
                 (SlotState::Backoff { .. }, _) => "backoff",
                 (SlotState::Broken { .. }, _) => "broken",

@@ -21,6 +21,14 @@ const EXIT_CONFIG: i32 = 78;
 // A late death is replaced at once, and that is at most twice a second for each slot because of this.
 const _: () = assert!(EARLY_MS >= 500);
 
+/// A try that has served for a while closes its breaker.
+pub(super) fn close_breakers(state: &mut State, now_ms: u64) {
+    for slot in &mut state.slots {
+        let served = |since_ms: u64| now_ms.saturating_sub(since_ms) >= EARLY_MS;
+        slot.trial &= !matches!(slot.state, SlotState::Live { since_ms, .. } if served(since_ms));
+    }
+}
+
 /// Takes a death into account and decides about the successor.
 pub(super) fn died(
     state: &mut State,
@@ -84,7 +92,6 @@ pub(super) fn died(
     }
     if !early {
         if let Some(slot) = slot_at(state, post) {
-            slot.trial = false;
             slot.state = SlotState::Backoff { until_ms: now_ms };
         }
         actions.push(Action::Tell(Notice::Replaced { post }));

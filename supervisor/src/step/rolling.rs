@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::event::{Action, Notice, Post, RestartFailure};
 use super::restart::EARLY_MS;
+use super::scale::{self, Closing};
 use super::state::{Phase, Second, SlotState, State};
 
 /// A restart under way.
@@ -62,7 +63,9 @@ pub(super) fn abandon(state: &mut State, actions: &mut Vec<Action>) {
 
 /// Goes on to the next slot when the present one is done.
 pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
-    while let Some(Rolling { left, current, replaced }) = &mut state.rolling {
+    loop {
+        let others_serve = scale::others_serve(state);
+        let Some(Rolling { left, current, replaced }) = &mut state.rolling else { return };
         if let Some((post, new)) = *current {
             let slot = state.slots.iter().find(|slot| slot.post == post);
             let done = slot.is_none_or(|slot| {
@@ -75,7 +78,10 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             *current = None;
             *replaced += 1;
         }
-        // One change at a time.
+        // One change at a time. But a slot that cannot be closed because no other serves may stay that way for long.
+        if matches!(state.closing, Some(Closing::Emptying { .. })) && !others_serve {
+            state.closing = None;
+        }
         if state.closing.is_some() {
             return;
         }

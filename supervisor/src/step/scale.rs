@@ -1,7 +1,7 @@
 //! More or fewer worker slots. Only the highest slot is ever closed: closing another would renumber the group of sockets.
 
 use super::drain;
-use super::event::{Action, Notice, Post};
+use super::event::{Action, Notice, Post, ScaleFailure};
 use super::state::{Health, Phase, Slot, SlotState, State};
 
 /// A queue that was empty for so long, after new connections went elsewhere, stays empty: handshakes under way are over by
@@ -25,7 +25,8 @@ pub(super) enum Closing {
 /// Somebody asked for a number of workers.
 pub(super) fn to(state: &mut State, workers: u16, actions: &mut Vec<Action>) {
     if state.phase != Phase::Serving {
-        actions.push(Action::Tell(Notice::ScaleFailed { workers: state.worker_slots() }));
+        let (asked, workers) = (workers, state.worker_slots());
+        actions.push(Action::Tell(Notice::ScaleFailed { asked, workers, reason: ScaleFailure::Stopping }));
         return;
     }
     state.told_target = 0;
@@ -40,12 +41,13 @@ pub(super) fn opened(state: &mut State, ok: bool, now_ms: u64, actions: &mut Vec
     }
     let number = state.worker_slots();
     if !ok {
-        state.target = number;
+        let asked = std::mem::replace(&mut state.target, number);
         state.told_target = number;
-        actions.push(Action::Tell(Notice::ScaleFailed { workers: number }));
+        actions.push(Action::Tell(Notice::ScaleFailed { asked, workers: number, reason: ScaleFailure::NotOpened }));
         return;
     }
     let mut slot = Slot::new(Post::Worker(number));
+    slot.added = true;
     slot.state = SlotState::Backoff { until_ms: now_ms };
     state.slots.insert(usize::from(number), slot);
     // The kernel's own choice takes the new socket in, so it must be told again.
@@ -76,8 +78,12 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             state.closing = Some(Closing::Emptying { empty_since_ms: None, until_ms });
         }
         None => {
-            if open == state.target && std::mem::replace(&mut state.told_target, state.target) != state.target {
-                actions.push(Action::Tell(Notice::Scaled { workers: open }));
+            if open == state.target
+                && state.told_target != state.target
+                && let Some(notice) = outcome(state)
+            {
+                state.told_target = state.target;
+                actions.push(Action::Tell(notice));
             }
         }
         Some(Closing::Emptying { .. }) if open <= state.target => {
@@ -107,8 +113,19 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
     }
 }
 
+/// How it ended, once the worker of every new slot was ready or one cannot start.
+fn outcome(state: &State) -> Option<Notice> {
+    let workers = state.worker_slots();
+    let new = || state.workers().filter(|slot| slot.added && !slot.ever_ready);
+    if let Some(slot) = new().find(|slot| matches!(slot.state, SlotState::Broken { .. })) {
+        let reason = ScaleFailure::Broken { post: slot.post };
+        return Some(Notice::ScaleFailed { asked: workers, workers, reason });
+    }
+    new().next().is_none().then_some(Notice::Scaled { workers })
+}
+
 /// The last slot that serves is not closed, whatever was asked for.
-fn others_serve(state: &State) -> bool {
+pub(super) fn others_serve(state: &State) -> bool {
     let highest = Post::Worker(state.worker_slots() - 1);
     let serves = |slot: &Slot| matches!(slot.state, SlotState::Live { .. }) && slot.health == Health::Sound;
     state.workers().any(|slot| slot.post != highest && serves(slot))

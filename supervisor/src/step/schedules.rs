@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::hang::{HUNG_MS, OVERSLEPT_MS, STALE_MS};
+use super::hang::{DEAF_MS, HUNG_MS, OVERSLEPT_MS, STALE_MS};
 use super::*;
 use crate::Exit;
 
@@ -30,6 +30,9 @@ enum Move {
     Waiting(u32),
     Restart,
     Stop,
+    Drain,
+    /// A process that serves drains though nobody asked it to.
+    Leaves(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,7 @@ struct Fake {
     was_ready: bool,
     killed: bool,
     told_to_drain: bool,
+    leaves: bool,
     beats: Beats,
     beat_ms: u64,
     /// How long it has been silent with a processor, as far as anybody looked.
@@ -70,6 +74,7 @@ struct World {
     spawns_fail: bool,
     failed: BTreeSet<u64>,
     stopped_at_ms: Option<u64>,
+    signals: u32,
     /// Whether the schedule did something that must show as exit 75.
     cut: bool,
     gave_up: Option<Exit>,
@@ -102,6 +107,7 @@ impl World {
             spawns_fail: false,
             failed: BTreeSet::new(),
             stopped_at_ms: None,
+            signals: 0,
             cut: false,
             gave_up: None,
             announced: 0,
@@ -118,6 +124,8 @@ impl World {
     }
 
     fn event(&mut self, event: Event) {
+        let is_tick = event == Event::Tick;
+        self.signals += u32::from(event == Event::Stop);
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             for action in step(&mut self.state, event, self.now_ms) {
@@ -125,6 +133,8 @@ impl World {
             }
             self.check();
         }
+        let due_ms = self.state.next_deadline_ms();
+        assert!(!is_tick || due_ms.is_none_or(|due_ms| due_ms > self.now_ms), "it would spin: {:?}", self.state);
     }
 
     fn act(&mut self, action: Action) -> Option<Event> {
@@ -137,11 +147,13 @@ impl World {
                 assert!(self.alive.values().all(|fake| fake.seat != seat), "two owners of seat {seat}");
                 let others: Vec<&Fake> = self.alive.values().filter(|fake| fake.post == post).collect();
                 assert!(others.len() < 2, "three processes for {post}");
-                if !others.iter().all(|fake| fake.aborted || fake.told_to_drain || fake.convicted) {
+                if !others.iter().all(|fake| fake.aborted || fake.told_to_drain || fake.convicted || fake.leaves) {
                     assert!(self.restarting, "two processes for {post}: {others:?}");
                     let last = self.voluntary.and_then(|generation| self.alive.get(&generation));
                     let is_done = |last: &Fake| {
-                        last.convicted || self.alive.values().filter(|fake| fake.post == last.post).count() == 1
+                        last.convicted
+                            || last.leaves
+                            || self.alive.values().filter(|fake| fake.post == last.post).count() == 1
                     };
                     assert!(last.is_none_or(is_done), "two voluntary restarts at a time: {last:?} of {:?}", self.alive);
                     self.voluntary = Some(generation);
@@ -158,6 +170,7 @@ impl World {
                     was_ready: false,
                     killed: false,
                     told_to_drain: false,
+                    leaves: false,
                     beats: Beats::Sent,
                     beat_ms: self.now_ms,
                     silent_ms: 0,
@@ -186,12 +199,14 @@ impl World {
                 }
                 let fake = self.alive.get_mut(&generation).expect("a kill goes to a living process");
                 fake.killed = true;
+                assert!(reason != KillReason::SecondSignal || self.signals > 1, "nobody asked a second time");
                 self.cut |= reason == KillReason::DrainDeadline && fake.was_ready && self.stopped_at_ms.is_some();
             }
             Action::Abort { generation } => {
-                assert!(self.stopped_at_ms.is_none(), "nobody is judged during a drain");
                 let fake = self.alive.get_mut(&generation).expect("an abort goes to a living process");
-                assert!(!fake.aborted && fake.convicted, "{fake:?}");
+                let deaf = (fake.told_to_drain || fake.leaves) && fake.silent_ms > DEAF_MS;
+                let hung = fake.convicted && self.stopped_at_ms.is_none();
+                assert!(!fake.aborted && (hung || deaf), "{fake:?}");
                 fake.aborted = true;
             }
             Action::OpenSlot { slot } => {
@@ -232,14 +247,18 @@ impl World {
                 self.stopped_at_ms = Some(self.now_ms);
             }
             Action::Tell(Notice::Hung { post, .. }) => {
-                let old =
-                    |fake: &&mut Fake| fake.post == post && fake.was_ready && !fake.told_to_drain && !fake.aborted;
+                let old = |fake: &&mut Fake| {
+                    fake.post == post && fake.was_ready && !fake.told_to_drain && !fake.aborted && !fake.leaves
+                };
                 let fake = self.alive.values_mut().find(old).expect("a living process is convicted");
                 assert!(fake.beats == Beats::Silent && fake.silent_ms > HUNG_MS, "{fake:?}");
                 fake.convicted = true;
             }
             Action::Tell(Notice::TakenBack { post }) => {
-                let fake = self.alive.values_mut().find(|fake| fake.post == post && fake.convicted && !fake.aborted);
+                let fake = self
+                    .alive
+                    .values_mut()
+                    .find(|fake| fake.post == post && fake.convicted && !fake.aborted && !fake.leaves);
                 let fake = fake.expect("a convicted process is taken back");
                 assert!(self.now_ms - fake.beat_ms <= STALE_MS, "{fake:?}");
                 fake.convicted = false;
@@ -294,14 +313,18 @@ impl World {
                 SlotState::Starting(process) | SlotState::Draining(process) => {
                     assert!(process.overdue.is_some() || process.killed.is_some(), "{} may stay for ever", slot.post);
                 }
-                SlotState::Live { .. } => {}
+                SlotState::Live { process, .. } => {
+                    let ends = process.overdue.is_some() || process.killed.is_some();
+                    let leaves = matches!(slot.health, Health::Leaving { .. });
+                    assert!(!leaves || ends, "{} leaves and may stay for ever", slot.post);
+                }
             }
         }
     }
 
     /// The slots of workers that said ready and live, as this test knows them.
     fn live_slots(&self) -> Vec<u16> {
-        let serves = |fake: &&Fake| fake.was_ready && !fake.told_to_drain && !fake.aborted;
+        let serves = |fake: &&Fake| fake.was_ready && !fake.told_to_drain && !fake.aborted && !fake.leaves;
         let mut live: Vec<u16> = self.alive.values().filter(serves).filter_map(Fake::slot).collect();
         live.sort_unstable();
         live
@@ -341,7 +364,7 @@ impl World {
             }
             Move::Sleep => {
                 let before_ms = self.now_ms;
-                self.now_ms = self.state.next_deadline_ms().map_or(self.now_ms, |due_ms| due_ms.max(self.now_ms));
+                self.now_ms = self.state.next_deadline_ms().unwrap_or(self.now_ms);
                 self.look(self.now_ms - before_ms);
             }
             Move::Watch(times) => {
@@ -361,6 +384,14 @@ impl World {
             Move::Waiting(waiting) => self.waiting = waiting,
             Move::Restart => self.event(Event::Restart),
             Move::Stop => self.event(Event::Stop),
+            Move::Drain => self.event(Event::Drain),
+            Move::Leaves(index) => {
+                let Some(generation) = self.pick(index) else { return };
+                self.alive.entry(generation).and_modify(|fake| fake.leaves |= fake.was_ready && !fake.told_to_drain);
+                if self.alive.get(&generation).is_some_and(|fake| fake.was_ready) {
+                    self.event(Event::Draining { generation });
+                }
+            }
             Move::Ready(index) => {
                 let Some(generation) = self.pick(index) else { return };
                 self.alive.entry(generation).and_modify(|fake| fake.was_ready = true);
@@ -425,10 +456,12 @@ fn any_move() -> impl Strategy<Value = Move> {
         4 => (any::<usize>(), prop_oneof![1 => Just(Beats::Sent), 2 => Just(Beats::Silent), 1 => Just(Beats::Starved)])
             .prop_map(|(index, beats)| Move::Beats(index, beats)),
         2 => Just(Move::Restart),
+        2 => any::<usize>().prop_map(Move::Leaves),
         2 => (0u16..6).prop_map(Move::ScaleTo),
         1 => (0u32..2).prop_map(Move::Waiting),
         1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
         1 => prop::bool::weighted(0.2).prop_map(|stop| if stop { Move::Stop } else { Move::Sleep }),
+        1 => prop::bool::weighted(0.2).prop_map(|drain| if drain { Move::Drain } else { Move::Sleep }),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::event::{Action, KillReason, Post};
 use super::rolling::{self, Rolling};
-use super::scale::{Closing, EMPTY_MS};
+use super::scale::{self, Closing, EMPTY_MS};
 use crate::Exit;
 
 /// Most worker slots of an instance; the limit of `server.workers`.
@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub(super) closing: Option<Closing>,
     /// The rolling restart under way.
     pub(super) rolling: Option<Rolling>,
+    /// A signal to stop came; the next one kills.
+    pub(super) signalled: bool,
     /// When heartbeats were last looked at.
     pub(super) looked_ms: u64,
     /// No heartbeat counts as older than this.
@@ -103,14 +105,14 @@ pub(super) struct Slot {
     pub(super) second: Option<Second>,
     /// Whether the process in `state` sends heartbeats.
     pub(super) health: Health,
-    /// When it was last seen to wait for a processor.
-    pub(super) excused_ms: u64,
     /// Times of early deaths within the window, oldest first; no longer than the breaker's limit.
     pub(super) early_deaths: VecDeque<u64>,
     pub(super) ever_started: bool,
     pub(super) ever_ready: bool,
-    /// The present process is the one try of an open breaker.
+    /// The present process is the one try of an open breaker, and has not served long enough to close it.
     pub(super) trial: bool,
+    /// Was opened while the instance ran.
+    pub(super) added: bool,
     /// What the last process exited with, or said it would.
     pub(super) last_code: Option<i32>,
 }
@@ -165,6 +167,11 @@ pub(super) enum Health {
     },
     /// It was sent SIGABRT.
     Condemned,
+    /// It drains though nobody asked it to.
+    Leaving {
+        /// Nobody is started beside it: its successor failed, or it is the admin process.
+        alone: bool,
+    },
 }
 
 /// A process as decisions see it.
@@ -179,6 +186,10 @@ pub(super) struct Process {
     pub(super) killed: Option<KillReason>,
     /// The exit code it announced.
     pub(super) fatal: Option<u8>,
+    /// When it was last seen to wait for a processor, or its silence was excused otherwise.
+    pub(super) excused_ms: u64,
+    /// It was sent SIGABRT.
+    pub(super) aborted: bool,
 }
 
 impl State {
@@ -199,6 +210,7 @@ impl State {
             opening: false,
             closing: None,
             rolling: None,
+            signalled: false,
             looked_ms: 0,
             counted_from_ms: 0,
             steered: (0..policy.workers).collect(),
@@ -230,13 +242,15 @@ impl State {
         let overdue = self.slots.iter().flat_map(Slot::processes).filter_map(|process| Some(process.overdue?.0));
         let aborts = self.slots.iter().filter_map(|slot| match slot.health {
             Health::Hung { abort_ms, .. } if self.phase == Phase::Serving => Some(abort_ms),
-            Health::Hung { .. } | Health::Sound | Health::Parked | Health::Condemned => None,
+            _ => None,
         });
         let successions = self.slots.iter().filter_map(|slot| match slot.state {
             SlotState::Live { .. } => rolling::takes_over_ms(self, slot.second.as_ref()?),
             _ => None,
         });
-        let closing = self.closing.filter(|_| self.phase == Phase::Serving).and_then(|closing| match closing {
+        // While no other slot serves, the highest is not closed, and what changes that is an event.
+        let closes = self.phase == Phase::Serving && scale::others_serve(self);
+        let closing = self.closing.filter(|_| closes).and_then(|closing| match closing {
             Closing::Emptying { empty_since_ms: Some(since_ms), until_ms } => Some(until_ms.min(since_ms + EMPTY_MS)),
             Closing::Emptying { empty_since_ms: None, until_ms } => Some(until_ms),
             Closing::Draining => None,
@@ -246,7 +260,18 @@ impl State {
 
     /// Whether heartbeats are to be looked at.
     pub(crate) fn watches(&self) -> bool {
-        self.phase == Phase::Serving && self.slots.iter().any(|slot| matches!(slot.state, SlotState::Live { .. }))
+        self.slots.iter().any(|slot| match slot.state {
+            SlotState::Live { .. } => self.phase == Phase::Serving || slot.second.is_some(),
+            SlotState::Draining(_) => true,
+            SlotState::Starting(_) | SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => {
+                slot.second.is_some()
+            }
+        })
+    }
+
+    /// Worker slots there can be.
+    pub(crate) fn slots_max(&self) -> u16 {
+        self.policy.slots_max()
     }
 
     /// Worker slots there are.
@@ -295,7 +320,16 @@ impl State {
         let generation = self.next_generation;
         self.next_generation += 1;
         let overdue = Some((now_ms + self.policy.boot_timeout_ms, KillReason::BootTimeout));
-        Some(Process { generation, seat, was_ready: false, overdue, killed: None, fatal: None })
+        Some(Process {
+            generation,
+            seat,
+            was_ready: false,
+            overdue,
+            killed: None,
+            fatal: None,
+            excused_ms: 0,
+            aborted: false,
+        })
     }
 
     /// A number for jitter (xorshift64*; Marsaglia 2003, Vigna 2014).
@@ -314,11 +348,11 @@ impl Slot {
             state: SlotState::Empty,
             second: None,
             health: Health::Sound,
-            excused_ms: 0,
             early_deaths: VecDeque::new(),
             ever_started: false,
             ever_ready: false,
             trial: false,
+            added: false,
             last_code: None,
         }
     }
@@ -357,7 +391,6 @@ impl Slot {
     pub(super) fn settle(&mut self, state: SlotState) {
         self.state = state;
         self.health = Health::Sound;
-        self.excused_ms = 0;
     }
 
     /// Tells the second process to leave, with a limit.
@@ -377,6 +410,12 @@ impl Process {
         self.kill_by(now_ms + timeout_ms, KillReason::DrainDeadline);
         let deadline_ms = timeout_ms - MARGIN_MS.min(timeout_ms / 4);
         actions.push(Action::Drain { generation: self.generation, deadline_ms });
+    }
+
+    /// It is ready after it was told to leave. Its first heartbeat is still to come.
+    pub(super) fn ready_late(&mut self, now_ms: u64) {
+        self.was_ready = true;
+        self.excused_ms = now_ms;
     }
 
     /// Kills it at a time unless it is to be killed earlier anyway.

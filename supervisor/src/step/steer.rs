@@ -28,7 +28,8 @@ pub(super) fn steer(state: &mut State, actions: &mut Vec<Action>) {
 }
 
 fn is_live(slot: &Slot) -> bool {
-    slot.post != Post::Admin && matches!(slot.state, SlotState::Live { .. }) && slot.health != Health::Condemned
+    let accepts = !matches!(slot.health, Health::Condemned | Health::Leaving { .. });
+    slot.post != Post::Admin && matches!(slot.state, SlotState::Live { .. }) && accepts
 }
 
 fn number(slot: &Slot) -> Option<u16> {

@@ -14,7 +14,7 @@ pub(super) fn ready(slot: &mut Slot, now_ms: u64) {
             }
             ready_ms.get_or_insert(now_ms);
         }
-        Some(Second::Leaving(process)) => process.was_ready = true,
+        Some(Second::Leaving(process)) => process.ready_late(now_ms),
         None => {}
     }
 }
@@ -37,10 +37,11 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
                 hang::abort(&mut old, now_ms, actions);
                 slot.second = Some(Second::Leaving(old));
             }
-            Health::Condemned => {}
+            Health::Condemned | Health::Leaving { .. } => {}
             Health::Sound | Health::Parked => slot.dismiss_second(drain_timeout_ms, now_ms, actions),
         }
         slot.settle(SlotState::Live { process: new, since_ms: now_ms });
+        slot.trial = false;
         actions.push(Action::Tell(Notice::Succeeded { post: slot.post }));
     }
 }
@@ -57,8 +58,8 @@ pub(super) fn move_up(slot: &mut Slot, successor: Process, ready_ms: Option<u64>
 /// The second process of a slot died.
 pub(super) fn second_died(slot: &mut Slot, second: Second, actions: &mut Vec<Action>) {
     if let Second::Successor { .. } = second {
-        // One successor is tried; the hung process is ended at its time, and then the restart policy applies.
-        if let Health::Hung { alone, .. } = &mut slot.health {
+        // One successor is tried; the old process ends at its time, and then the restart policy applies.
+        if let Health::Hung { alone, .. } | Health::Leaving { alone } = &mut slot.health {
             *alone = true;
         }
         actions.push(Action::Tell(Notice::SuccessorFailed { post: slot.post }));

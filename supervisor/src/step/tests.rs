@@ -8,6 +8,7 @@ use super::*;
 use crate::Exit;
 
 mod hang;
+mod leaving;
 mod rolling;
 mod scale;
 
@@ -208,6 +209,31 @@ fn an_open_breaker_lets_one_try_through_every_thirty_seconds() {
 }
 
 #[test]
+fn a_try_that_has_served_for_a_while_closes_the_breaker() {
+    let mut bench = Bench::serving(POLICY);
+    let young = spawns(&bench.exits(1, 70))[0].1;
+    assert!(is_broken(&bench.exits(young, 78)));
+    let trial = spawns(&bench.after(30_000))[0].1;
+    bench.ready(trial);
+    assert!(bench.state.slots[0].trial);
+    bench.after(EARLY_MS);
+    assert!(!bench.state.slots[0].trial);
+}
+
+#[test]
+fn a_successor_that_took_over_is_not_the_one_try_of_the_breaker() {
+    let mut bench = Bench::serving(POLICY);
+    let young = spawns(&bench.exits(1, 70))[0].1;
+    assert!(is_broken(&bench.exits(young, 78)));
+    let trial = spawns(&bench.after(30_000))[0].1;
+    bench.ready(trial);
+    let successor = spawns(&bench.event(Event::Draining { generation: trial }))[0].1;
+    bench.ready(successor);
+    let actions = bench.exits(successor, 70);
+    assert!(delay_of(&actions).is_some() && !is_broken(&actions), "{actions:?}");
+}
+
+#[test]
 fn the_last_live_slot_is_never_broken_and_never_waits_long() {
     let mut bench = Bench::serving(Policy { workers: 1, ..POLICY });
     let mut generation = spawns(&bench.exits(1, 70))[0].1;
@@ -356,6 +382,16 @@ fn a_second_signal_kills_at_once_and_is_clean_if_nothing_was_lost() {
         bench.event(Event::Exited { generation: 2, code: None, lost: 0 });
         assert_eq!(exit_of(&bench.event(Event::Exited { generation: 3, code: None, lost: 0 })), Some(exit));
     }
+}
+
+#[test]
+fn a_drain_that_was_asked_for_is_not_the_first_signal() {
+    let mut bench = Bench::serving(POLICY);
+    assert_eq!(bench.event(Event::Drain).len(), 3, "told, and two workers leave");
+    assert_eq!(bench.event(Event::Drain), []);
+    assert_eq!(bench.event(Event::Stop), [], "the calls in flight are finished");
+    let kills = [1, 2, 3].map(|generation| kill(generation, KillReason::SecondSignal));
+    assert_eq!(bench.event(Event::Stop), kills);
 }
 
 #[test]

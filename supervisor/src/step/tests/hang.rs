@@ -1,6 +1,6 @@
 //! Processes that send no heartbeat.
 
-use super::super::hang::{ABORT_MS, HUNG_MS, LOOK_MS, OVERSLEPT_MS, STALE_MS, SUCCESSION_MS};
+use super::super::hang::{ABORT_MS, DEAF_MS, HUNG_MS, LOOK_MS, OVERSLEPT_MS, STALE_MS, SUCCESSION_MS};
 use super::*;
 
 impl Bench {
@@ -135,14 +135,43 @@ fn a_hung_admin_process_has_no_second_and_is_aborted_after_a_while() {
 }
 
 #[test]
-fn during_a_drain_nobody_is_judged() {
+fn during_a_drain_a_silence_of_seconds_is_not_judged() {
     let mut bench = Bench::beating();
     bench.watched(HUNG_MS + LOOK_MS, &[2, 3], &[]);
     let actions = bench.event(Event::Stop);
     assert_eq!(actions.len(), 4, "{actions:?}: told, and both processes of slot 0 and the one of slot 1 leave");
-    assert!(aborts(&bench.watched(SUCCESSION_MS, &[2, 3], &[])).is_empty());
+    assert!(aborts(&bench.watched(3_000, &[2, 3], &[])).is_empty());
     for generation in [1, 2, 4] {
         bench.exits(generation, 0);
     }
     assert_eq!(exit_of(&bench.exits(3, 0)), Some(Exit::Clean));
+}
+
+#[test]
+fn a_worker_that_cannot_finish_its_calls_does_not_hold_up_the_drain() {
+    let mut bench = Bench::serving(Policy { drain_timeout_ms: 30_000, ..POLICY });
+    bench.watched(500, &[1, 2, 3], &[]);
+    bench.event(Event::Drain);
+    assert_eq!(bench.watched(DEAF_MS, &[2], &[]), [], "it may block for a while");
+    assert_eq!(bench.watched(LOOK_MS, &[1, 2], &[]), []);
+    assert_eq!(bench.watched(DEAF_MS - LOOK_MS, &[2], &[1]), [], "no processor, no blame");
+    let actions = bench.watched(DEAF_MS + LOOK_MS, &[2], &[]);
+    assert_eq!(aborts(&actions), [1]);
+    assert_eq!(bench.watched(ABORT_MS, &[2], &[]), [kill(1, KillReason::Hung)]);
+    bench.event(Event::Exited { generation: 1, code: None, lost: 1 });
+    bench.exits(2, 0);
+    assert_eq!(exit_of(&bench.exits(3, 0)), Some(Exit::Forced));
+}
+
+#[test]
+fn an_old_worker_that_cannot_finish_does_not_hold_up_a_rolling_restart() {
+    let mut bench = Bench::beating();
+    bench.event(Event::Restart);
+    bench.ready(4);
+    bench.watched(EARLY_MS, &[1, 2, 3, 4], &[]);
+    let actions = bench.watched(DEAF_MS + LOOK_MS, &[2, 3, 4], &[]);
+    assert_eq!(aborts(&actions), [1]);
+    assert!(bench.watched(ABORT_MS, &[2, 3, 4], &[]).contains(&kill(1, KillReason::Hung)));
+    bench.beats.remove(&1);
+    assert_eq!(spawns(&bench.event(Event::Exited { generation: 1, code: None, lost: 1 })), [(Post::Worker(1), 5)]);
 }

@@ -29,11 +29,23 @@ fn a_further_slot_gets_connections_when_its_worker_is_ready() {
     assert_eq!(spawns(&actions), [(Post::Worker(1), 3)]);
     assert!(actions.contains(&Action::OpenSlot { slot: 2 }));
     assert_eq!(bench.steered, [0], "told again: the kernel would take the new socket in");
-    let actions = bench.event(Event::SlotOpened { ok: true });
-    assert!(actions.contains(&Action::Tell(Notice::Scaled { workers: 3 })));
-    bench.ready(3);
-    bench.ready(4);
+    bench.event(Event::SlotOpened { ok: true });
+    assert_eq!(bench.ready(3), [], "one is still to come");
+    assert_eq!(bench.ready(4), [Action::Tell(Notice::Scaled { workers: 3 })]);
     assert_eq!(bench.steered, [0, 1, 2]);
+}
+
+#[test]
+fn a_new_worker_that_cannot_start_is_told_and_the_slot_stays() {
+    let mut bench = Bench::serving(POLICY);
+    bench.scale_to(3);
+    let new = spawns(&bench.event(Event::SlotOpened { ok: true }))[0].1;
+    let reason = ScaleFailure::Broken { post: Post::Worker(2) };
+    let failed = Action::Tell(Notice::ScaleFailed { asked: 3, workers: 3, reason });
+    assert!(bench.exits(new, 78).contains(&failed));
+    let actions = bench.event(Event::ScaleTo { workers: 3 });
+    assert!(actions.contains(&failed), "asked again: {actions:?}");
+    assert_eq!(spawns(&bench.after(30_000)).len(), 1);
 }
 
 #[test]
@@ -41,7 +53,7 @@ fn a_slot_that_cannot_be_opened_is_not_tried_again() {
     let mut bench = Bench::serving(POLICY);
     bench.scale_to(4);
     let actions = bench.event(Event::SlotOpened { ok: false });
-    assert_eq!(actions, [Action::Tell(Notice::ScaleFailed { workers: 2 })]);
+    assert_eq!(actions, [Action::Tell(Notice::ScaleFailed { asked: 4, workers: 2, reason: ScaleFailure::NotOpened })]);
     assert_eq!(bench.after(60_000), []);
     assert_eq!(bench.scale_to(3).len(), 1, "unless it is asked for again");
 }
@@ -94,8 +106,24 @@ fn the_last_slot_that_serves_is_never_closed() {
     assert_eq!(bench.steered, [1], "better than a slot without a worker");
     bench.queue(0);
     assert_eq!(bench.after(20_000), []);
+    assert!(bench.state.next_deadline_ms().is_none_or(|due_ms| due_ms > bench.now_ms), "it would spin");
     let actions = bench.ready(young);
     assert!(is_drained(&actions, 2), "{actions:?}");
+}
+
+#[test]
+fn a_restart_does_not_wait_for_a_slot_that_cannot_be_closed() {
+    let mut bench = Bench::serving(POLICY);
+    let young = spawns(&bench.exits(1, 70))[0].1;
+    bench.exits(young, 78);
+    bench.scale_to(1);
+    bench.after(10_000);
+    assert_eq!(spawns(&bench.event(Event::Restart)), [(Post::Worker(1), 5)]);
+    bench.ready(5);
+    bench.after(EARLY_MS);
+    let actions = bench.exits(2, 0);
+    assert!(actions.contains(&Action::Tell(Notice::Restarted { workers: 1 })), "{actions:?}");
+    assert_eq!(bench.state.emptying(), Some(1), "the smaller number is not forgotten");
 }
 
 #[test]
