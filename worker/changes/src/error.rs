@@ -103,11 +103,15 @@ pub enum ChangesError {
         /// What validation found: level and message.
         issues: Vec<(&'static str, String)>,
     },
-    /// Another archive is under way.
+    /// Somebody else is at work in the tree, or left something there that has to be settled first.
     #[error("{message}")]
     Busy {
         /// What is busy.
         message: String,
+        /// The file it is about, relative to the root.
+        path: Option<String>,
+        /// What to do if trying again does not help.
+        fix: Option<String>,
     },
     /// The tree has more active changes than an index may hold.
     #[error("there are {found} active changes; the index holds at most {limit}")]
@@ -199,6 +203,7 @@ impl ChangesError {
             Self::TooLarge { .. } => "Split the document, or raise store.document_bytes.".to_owned(),
             Self::NotUtf8 { .. } => "Save the document as UTF-8.".to_owned(),
             Self::Refused { fix, .. } => return fix.clone(),
+            Self::Busy { fix: Some(fix), .. } => fix.clone(),
             Self::Busy { .. } | Self::Overloaded => "Try again in a moment.".to_owned(),
             Self::TooMany { .. } => "Archive finished changes, or raise store.changes.".to_owned(),
             Self::Shared(inner) => return inner.hint(),
@@ -217,6 +222,7 @@ impl ChangesError {
             }
             Self::OpenTasks { slug, open, total } => json!({ "slug": slug, "open": open, "total": total }),
             Self::Escape { path } => json!({ "path": path }),
+            Self::Busy { path: Some(path), .. } => json!({ "path": path }),
             Self::TooLarge { path, limit_bytes } => json!({ "path": path, "limitBytes": limit_bytes }),
             Self::NotUtf8 { path } => json!({ "path": path }),
             Self::Refused { cli_code, issues, .. } => {

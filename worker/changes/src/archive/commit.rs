@@ -36,8 +36,13 @@ impl Commit<'_> {
     }
 
     fn write(&self, undo: &mut Undo<'_>) -> Result<(), Failure> {
-        for update in self.updates.iter().filter(|update| update.changes_file()) {
-            undo.note(&update.path)?;
+        let changing = || self.updates.iter().filter(|update| update.changes_file());
+        // All of them first, so that nothing is written if one has changed.
+        for update in changing() {
+            read_unchanged(update)?;
+        }
+        for update in changing() {
+            undo.steps.push((update.path.clone(), read_unchanged(update)?));
             if update.retire {
                 fs::remove_file(&update.path)?;
                 continue;
@@ -48,7 +53,7 @@ impl Commit<'_> {
             self.tree.replace_file(&update.path, update.merged.text.as_bytes())?;
         }
         if let Some((path, text)) = self.receipt {
-            undo.note(path)?;
+            undo.steps.push((path.to_owned(), read(path)?));
             self.tree.replace_file(path, text)?;
         }
         let (from, to) = (self.tree.change(self.name), self.tree.archive().join(self.archived));
@@ -65,6 +70,25 @@ impl Commit<'_> {
     }
 }
 
+/// The main spec as it is, refused if it is not what was merged into: somebody else wrote it since, by hand or with a
+/// program that does not wait for its turn.
+fn read_unchanged(update: &SpecUpdate) -> Result<Option<Vec<u8>>, Failure> {
+    let now = read(&update.path)?;
+    // The command reads leniently, so its text is compared as it was read.
+    if now.as_deref().map(String::from_utf8_lossy).as_deref() != update.before.as_deref() {
+        return Err(Failure::changed(&update.capability, &update.path));
+    }
+    Ok(now)
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What each written file was before.
 struct Undo<'a> {
     tree: &'a Tree,
@@ -72,21 +96,13 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    fn note(&mut self, path: &Path) -> io::Result<()> {
-        let before = match fs::read(path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        self.steps.push((path.to_owned(), before));
-        Ok(())
-    }
-
     /// Whether everything is as it was.
     fn roll_back(&self) -> bool {
         let mut whole = true;
         for (path, before) in self.steps.iter().rev() {
             let undone = match before {
+                // The write that failed: on a full disk the old text could not be written again.
+                _ if read(path).is_ok_and(|now| now == *before) => Ok(()),
                 Some(bytes) => self.tree.replace_file(path, bytes),
                 None => remove_if_there(path),
             };
@@ -118,7 +134,7 @@ impl Lock {
                      claim at {} and rerun.",
                     path.display()
                 );
-                Err(Failure::new("archive_target_exists", message).busy())
+                Err(Failure::new("archive_target_exists", message).claimed())
             }
             Err(error) => Err(error.into()),
         }
@@ -148,5 +164,17 @@ mod tests {
         assert!(!Undo { tree: &tree, steps }.roll_back());
         assert_eq!(fs::read(&there).unwrap(), b"before");
         assert!(Undo { tree: &tree, steps: vec![(there, Some(b"older".to_vec()))] }.roll_back());
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_not_written_again() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::new(dir.path(), Reader::tools(1024));
+        let path = dir.path().join("spec.md");
+        fs::write(&path, "before").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        assert!(Undo { tree: &tree, steps: vec![(path.clone(), Some(b"before".to_vec()))] }.roll_back());
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
     }
 }

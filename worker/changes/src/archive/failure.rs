@@ -22,14 +22,23 @@ pub(crate) struct More {
     pub(crate) report: Option<String>,
     /// The findings behind it, for the tools.
     pub(crate) issues: Vec<Issue>,
-    /// Another archive holds the lock; later it may work.
-    pub(crate) busy: bool,
+    /// Somebody else is at work; later it may succeed.
+    pub(crate) busy: Option<Busy>,
     /// Files written before the failure could not all be put back.
     pub(crate) torn: bool,
     /// The path that leaves the tree.
     pub(crate) outside: Option<PathBuf>,
     /// The file error behind it; its text may name absolute paths.
     pub(crate) source: Option<FileError>,
+}
+
+/// Who is at work.
+#[derive(Debug)]
+pub(crate) enum Busy {
+    /// Another archive holds the CLI's lock.
+    Claimed,
+    /// Somebody wrote this main spec between the merge and its writing.
+    Changed(PathBuf),
 }
 
 impl Failure {
@@ -43,9 +52,17 @@ impl Failure {
     }
 
     /// Another archive holds the lock.
-    pub(super) fn busy(mut self) -> Self {
-        self.more.busy = true;
+    pub(super) fn claimed(mut self) -> Self {
+        self.more.busy = Some(Busy::Claimed);
         self
+    }
+
+    /// A main spec is no longer what was merged into: writing it would lose somebody's work.
+    pub(super) fn changed(capability: &str, path: &Path) -> Self {
+        let mut failure = Self::update(format!("{capability}: the main spec changed while it was merged."));
+        failure.fix = Some("Rerun. No files were changed.".to_owned());
+        failure.more.busy = Some(Busy::Changed(path.to_owned()));
+        failure
     }
 
     /// A path leaves the tree.

@@ -8,7 +8,7 @@ mod retire;
 mod updates;
 
 pub(crate) use commit::{Commit, LOCK_FILE};
-pub(crate) use failure::{Failure, node_words};
+pub(crate) use failure::{Busy, Failure, node_words};
 pub(crate) use updates::{SpecUpdate, merge_all, vet};
 
 use std::fs;

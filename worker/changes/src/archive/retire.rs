@@ -32,7 +32,7 @@ static BULLET: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*[-*+]\s"));
 pub(super) fn decide(update: &SpecUpdate, issues: &[Issue], metadata: &Metadata) -> Decision {
     let mut errors = issues.iter().filter(|issue| issue.level == Level::Error);
     let only = matches!((errors.next(), errors.next()), (Some(error), None) if error.message == NO_REQUIREMENTS);
-    if only && update.is_new && metadata.retire_capabilities {
+    if only && update.before.is_none() && metadata.retire_capabilities {
         return Decision::Skip;
     }
     if !only || update.merged.counts.removed == 0 {

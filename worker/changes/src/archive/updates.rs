@@ -18,11 +18,11 @@ pub(crate) struct SpecUpdate {
     pub(crate) path: PathBuf,
     /// The same, relative to the root.
     pub(crate) relative: String,
+    /// What was merged into: the main spec as it was read, none if there was none.
+    pub(crate) before: Option<String>,
     pub(crate) merged: Merged,
     /// The capability is deleted: its last requirement went, and the change says so.
     pub(crate) retire: bool,
-    /// There is no main spec yet.
-    pub(crate) is_new: bool,
 }
 
 impl SpecUpdate {
@@ -55,9 +55,9 @@ pub(crate) fn merge_all(tree: &Tree, files: &ChangeFiles) -> Result<Vec<SpecUpda
             capability: file.capability.clone(),
             path,
             relative,
+            before: file.target.clone(),
             merged,
             retire: false,
-            is_new: file.target.is_none(),
         })
     };
     files.deltas.iter().map(one).collect()

@@ -1,5 +1,6 @@
 //! `archive`: merge a change into the main specs and move it away.
 
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::archive::{Commit, Failure, SpecUpdate, check_deltas, destination, loc
 use crate::clock::Clock;
 use crate::merge::Counts;
 use crate::text::iso_ms;
-use crate::tree::{TASKS, Tree};
+use crate::tree::{PATIENCE, TASKS, Tree, Turn};
 
 const USAGE: &str = "Usage: openspec archive [options] [change-name]\n\nArchive a completed change and update main \
     specs\n\nOptions:\n  -y, --yes      Skip confirmation prompts\n  --skip-specs   Skip spec update operations\n  \
@@ -113,6 +114,7 @@ impl Run<'_> {
             return self.nameless();
         }
         locate(self.tree, self.name)?;
+        let _turn = self.turn()?;
         let files = self.tree.change_files(self.name)?;
         if self.validate {
             check_deltas(&files)?;
@@ -159,6 +161,21 @@ impl Run<'_> {
             totals,
             warnings: std::mem::take(&mut self.warnings),
         }))
+    }
+
+    /// Waits for our tools and commands. Where the file system has no such locks it goes on as the CLI does, without.
+    fn turn(&self) -> Result<Option<Turn>, Failure> {
+        match self.tree.turn(PATIENCE) {
+            Ok(turn) => Ok(Some(turn)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let message = format!("Another writer holds {}.", self.tree.openspec().display());
+                Err(Failure::new("archive_error", message).with_fix("Rerun when it is done. No files were changed."))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "The tree cannot be locked; this archive does not wait for others.");
+                Ok(None)
+            }
+        }
     }
 
     /// Without a terminal there is no list to choose from.

@@ -1,5 +1,6 @@
 //! `openspec` without Node: same arguments, output, exit codes and files as the OpenSpec CLI 1.13.2, for the commands
-//! that are here. No receipt is written and no lock of ours is taken.
+//! that are here. No receipt is written and no file of ours is made;
+//! an archive waits for the tools at work in the tree.
 
 mod archive;
 mod args;

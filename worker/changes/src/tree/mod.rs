@@ -3,6 +3,7 @@
 mod change;
 mod read;
 mod scan;
+mod turn;
 mod write;
 
 use std::fs;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use read::{FileError, Reader};
 pub(crate) use scan::{mtime_ms, newest_mtime_ms, plain_files};
-pub(crate) use write::{remove_empty_dirs, remove_if_there, sweep_beside};
+pub(crate) use turn::{PATIENCE, Turn};
+pub(crate) use write::{TEMP_PREFIX, TEMP_SUFFIX, is_temporary, remove_empty_dirs, remove_if_there, sweep_beside};
 
 /// The tree below one root.
 #[derive(Clone, Debug)]

@@ -26,6 +26,8 @@ pub(crate) enum FileError {
     NotUtf8 { path: PathBuf },
     #[error("{path} is a symbolic link", path = path.display())]
     Link { path: PathBuf },
+    #[error("{path} lies too many folders deep", path = path.display())]
+    TooDeep { path: PathBuf },
 }
 
 impl Reader {

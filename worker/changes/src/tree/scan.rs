@@ -101,14 +101,17 @@ impl Nested {
     }
 }
 
-/// Every file below `dir`, dot files included, relative to it; sorted. The first link found is the error.
+/// Every file below `dir`, dot files included, relative to it; sorted. The first link found is the error, as is a folder
+/// so deep that links in it would not be seen.
 pub(crate) fn plain_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut files = Vec::new();
     visit(dir, DEPTH_MAX, &mut |path| files.push(path.to_owned()))?;
     files.sort();
     for path in &files {
-        if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
-            return Err(FileError::Link { path: path.clone() });
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_symlink() => return Err(FileError::Link { path: path.clone() }),
+            Ok(meta) if meta.is_dir() => return Err(FileError::TooDeep { path: path.clone() }),
+            _ => {}
         }
     }
     Ok(files.into_iter().filter_map(|path| path.strip_prefix(dir).map(Path::to_owned).ok()).collect())
@@ -183,13 +186,14 @@ fn walk(dir: &Path, prefix: &str, depth: usize, each: &mut impl FnMut(&str, &Pat
     Ok(())
 }
 
-/// Calls back for every file below, dot entries included; linked folders are not entered.
+/// Calls back for every file below, dot entries included, and for the folders that lie too deep to be entered; linked
+/// folders are not entered either.
 fn visit(dir: &Path, depth: usize, each: &mut impl FnMut(&Path)) -> io::Result<()> {
     for entry in fs::read_dir(dir)?.flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && depth > 0 => visit(&entry.path(), depth - 1, each)?,
-            Ok(kind) if !kind.is_dir() => each(&entry.path()),
-            _ => {}
+            Ok(_) => each(&entry.path()),
+            Err(_) => {}
         }
     }
     Ok(())

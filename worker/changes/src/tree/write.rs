@@ -1,5 +1,6 @@
 //! Writing: whole files by rename, so that a reader never sees half of one.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,9 +9,9 @@ use tempfile::NamedTempFile;
 
 use super::Tree;
 
-/// Names of temporary files that could not lie in [`Tree::scratch`].
-const TEMP_PREFIX: &str = ".task-mcp-";
-const TEMP_SUFFIX: &str = ".tmp";
+/// Names of temporary files and folders that could not lie in [`Tree::scratch`].
+pub(crate) const TEMP_PREFIX: &str = ".task-mcp-";
+pub(crate) const TEMP_SUFFIX: &str = ".tmp";
 
 impl Tree {
     /// Replaces or creates a file and waits until it is on disk.
@@ -63,15 +64,18 @@ impl Tree {
 pub(crate) fn sweep_beside(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let bytes = name.as_encoded_bytes();
-        if bytes.starts_with(TEMP_PREFIX.as_bytes())
-            && bytes.ends_with(TEMP_SUFFIX.as_bytes())
+        if is_temporary(&entry.file_name())
             && let Err(error) = fs::remove_file(entry.path())
         {
             tracing::warn!(path = %entry.path().display(), %error, "A temporary file could not be removed.");
         }
     }
+}
+
+/// Whether a name is one of our temporary files' or folders'.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.starts_with(TEMP_PREFIX.as_bytes()) && bytes.ends_with(TEMP_SUFFIX.as_bytes())
 }
 
 /// Removes `dir` and its parents up to, not including, `stop`, as long as they are empty.

@@ -4,6 +4,7 @@
 mod command;
 mod contract;
 mod files;
+mod guarded;
 mod hostile;
 mod index;
 mod interrupted;

@@ -23,7 +23,10 @@ impl Core {
         if let Some(answer) = self.already(&request.slug)? {
             return Ok(answer);
         }
-        self.ready(request)?;
+        // What an interrupted archive left is no ground to refuse on: the guard settles it first.
+        if !self.has_journal() {
+            self.ready(request)?;
+        }
         let _guard = self.begin_write()?;
         if let Some(answer) = self.already(&request.slug)? {
             return Ok(answer);
@@ -138,14 +141,18 @@ impl Core {
         }
     }
 
+    /// The receipt in an archive folder, if one can be read.
+    pub(super) fn read_receipt(&self, archived_as: &str) -> Option<Receipt> {
+        let path = self.tree.archive().join(archived_as).join(RECEIPT);
+        serde_json::from_str(&self.tree.reader().read(&path).ok()?).ok()
+    }
+
     /// The receipt in the archive; without one, or with one that cannot be read, what the folder tells.
     fn stored_receipt(&self, slug: &Slug, archived_as: &str) -> Result<Receipt, ChangesError> {
-        let dir = self.tree.archive().join(archived_as);
-        let text =
-            self.tree.reader().read_if_there(&dir.join(RECEIPT)).map_err(self.file_error("reading the receipt"))?;
-        if let Some(receipt) = text.and_then(|text| serde_json::from_str(&text).ok()) {
+        if let Some(receipt) = self.read_receipt(archived_as) {
             return Ok(receipt);
         }
+        let dir = self.tree.archive().join(archived_as);
         let step = "reading the archive";
         let files = plain_files(&dir).map_err(self.file_error(step))?;
         let folder = self.tree.relative(&dir);

@@ -1,26 +1,35 @@
 //! Writers of one machine one after another, and the epoch moved on behind each.
 
-use std::fs::File;
-
-use nix::fcntl::{Flock, FlockArg};
+use std::io;
+use std::time::Duration;
 
 use super::Core;
 use crate::error::ChangesError;
 use crate::ports::EpochSource;
+use crate::tree::{PATIENCE, Turn};
 
 /// The right to write. Dropping it moves the epoch on, whatever became of the write, and lets the next writer in.
 pub(super) struct WriteGuard<'a> {
     epochs: &'a dyn EpochSource,
-    /// `flock` on `openspec/` itself: it creates no file, and a killed process lets go of it.
-    _held: Flock<File>,
+    _turn: Turn,
 }
 
 impl Core {
-    /// Waits for the writers before, then finishes or undoes what a killed one left.
+    /// Waits a little for the writers before, then finishes or undoes what a killed one left.
     pub(super) fn begin_write(&self) -> Result<WriteGuard<'_>, ChangesError> {
         self.contained()?;
-        let held = self.flock(FlockArg::LockExclusive)?;
-        let guard = WriteGuard { epochs: self.epochs.as_ref(), _held: held };
+        let turn = self.tree.turn(PATIENCE).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => ChangesError::Busy {
+                message: "another writer holds openspec/".to_owned(),
+                path: Some("openspec".to_owned()),
+                fix: Some(
+                    "Try again in a moment. If it goes on, look for a stopped process that has openspec/ open."
+                        .to_owned(),
+                ),
+            },
+            _ => ChangesError::io("locking the tree")(error),
+        })?;
+        let guard = WriteGuard { epochs: self.epochs.as_ref(), _turn: turn };
         self.settle()?;
         Ok(guard)
     }
@@ -31,7 +40,7 @@ impl Core {
         if !self.has_journal() && !self.has_litter() {
             return;
         }
-        let Ok(_held) = self.flock(FlockArg::LockExclusiveNonblock) else { return };
+        let Ok(_turn) = self.tree.turn(Duration::ZERO) else { return };
         if let Err(error) = self.settle() {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::error!(%error, cause, "What a dead writer left could not be settled; writing is refused until it is.");
@@ -43,12 +52,6 @@ impl Core {
         self.private_dir("tmp")?;
         self.sweep_scratch();
         self.recover()
-    }
-
-    fn flock(&self, how: FlockArg) -> Result<Flock<File>, ChangesError> {
-        let step = ChangesError::io("locking the tree");
-        let dir = File::open(self.tree.openspec()).map_err(&step)?;
-        Flock::lock(dir, how).map_err(|(_, errno)| step(errno.into()))
     }
 }
 

@@ -1,60 +1,30 @@
 //! What an archive is about to do, so that a killed one can be finished or undone.
 //!
 //! The journal is written before the first spec and removed after the folder has moved. Found by the next writer, who
-//! holds the write guard, it belongs to a dead process: a folder that has moved means the archive is complete, one that
-//! has not means the files are put back, as far as they still hold what the archive wrote.
+//! holds the write guard, it belongs to a dead process: a folder that lies in the archive means the archive is complete,
+//! otherwise the files are put back, as far as they still hold what the archive wrote.
 //!
-//! It lies in the tree, so it may have come with a clone. Only one of this very tree is acted on (see [`Journal::check`]);
-//! any other is set aside.
+//! It lies in the tree, so it may have come with a clone. One of another tree is set aside (see [`Journal::check`]). One of
+//! this tree that another user wrote, or a process that sees the tree at another path, is left to them.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Core, is_archive_of};
+use super::Core;
+use super::record::{Entry, FORMAT, Journal};
 use crate::archive::SpecUpdate;
 use crate::error::ChangesError;
 use crate::store::Slug;
-use crate::tree::{Reader, remove_empty_dirs, remove_if_there, sweep_beside};
+use crate::tree::{FileError, Reader, remove_empty_dirs, remove_if_there, sweep_beside};
 
 pub(super) const RECEIPT: &str = "receipt.json";
 
 const FILE: &str = "archive.json";
-const FORMAT: u32 = 2;
 
 /// Largest journal in bytes, and largest file it puts back.
 const LIMIT_BYTES: u64 = 64 << 20;
-
-/// The file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Journal {
-    format: u32,
-    /// The root it was written for.
-    root: String,
-    /// Inode of `openspec/`. No clone can know it; the device is left out, since its number may change with a restart.
-    inode: u64,
-    /// The nonce in the archive lock.
-    nonce: String,
-    slug: String,
-    archived_as: String,
-    files: Vec<Entry>,
-}
-
-/// A file the archive writes.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    /// Relative to the root.
-    path: String,
-    /// Its text before; none if it did not exist.
-    before: Option<String>,
-    /// Hash of its text after; none if it is deleted.
-    after: Option<String>,
-}
 
 /// What the archive under way is about to write.
 pub(super) struct Intent<'a> {
@@ -113,15 +83,28 @@ impl Core {
         let Some(path) = self.journal() else { return Ok(()) };
         let (journal, slug) = match self.read_journal(&path) {
             Ok(read) => read,
-            Err(reason) => {
+            Err(Unusable::Foreign(reason)) => {
+                let path = self.tree.relative(&path);
+                return Err(ChangesError::Busy {
+                    message: format!("an interrupted archive has to be settled first, but {path} {reason}"),
+                    fix: Some(format!(
+                        "Start the server once as the user and with the root that wrote {path}; or compare the main \
+                         specs with the texts in it and delete it."
+                    )),
+                    path: Some(path),
+                });
+            }
+            Err(Unusable::Void(reason)) => {
                 tracing::error!(reason, "A journal that is not of this tree is set aside; nothing of it was done.");
                 set_aside(&path);
                 return Ok(());
             }
         };
-        // The name in the archive was free when the journal was written.
+        // The name in the archive was free when the journal was written. A folder that is merely gone (stashed, removed,
+        // renamed) finishes nothing, but somebody else may have archived it on another day.
+        let there = fs::symlink_metadata(self.tree.change(slug.as_str())).is_ok();
         let moved =
-            !self.tree.change(slug.as_str()).exists() || self.tree.archive().join(&journal.archived_as).exists();
+            self.tree.archive().join(&journal.archived_as).exists() || (!there && self.archived_as(&slug)?.is_some());
         let whole = if moved {
             self.finish(&journal, &slug);
             true
@@ -143,18 +126,27 @@ impl Core {
         Ok(())
     }
 
-    fn read_journal(&self, path: &Path) -> Result<(Journal, Slug), String> {
-        let owner = fs::symlink_metadata(path).map_err(|error| error.to_string())?.uid();
-        if owner != nix::unistd::geteuid().as_raw() {
-            return Err("it belongs to another user".to_owned());
+    fn read_journal(&self, path: &Path) -> Result<(Journal, Slug), Unusable> {
+        let text = match Reader::tools(LIMIT_BYTES).read(path) {
+            Ok(text) => text,
+            Err(FileError::Io(error)) if !is_no_file(&error) => return Err(Unusable::Foreign("cannot be read")),
+            Err(error) => return Err(Unusable::Void(error.to_string())),
+        };
+        let journal: Journal = serde_json::from_str(&text).map_err(|error| Unusable::Void(error.to_string()))?;
+        let inode = self.inode().map_err(|_| Unusable::Foreign("cannot be compared with openspec/"))?;
+        let slug = journal.check(inode).map_err(Unusable::Void)?;
+        let outside = |entry: &&Entry| !self.tree.contains(&self.tree.root().join(&entry.path));
+        if let Some(entry) = journal.files.iter().find(outside) {
+            return Err(Unusable::Void(format!("{} leaves the tree", entry.path)));
         }
-        let text = Reader::tools(LIMIT_BYTES).read(path).map_err(|error| error.to_string())?;
-        let journal: Journal = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let slug = journal.check(self.tree.root(), self.inode().map_err(|error| error.to_string())?)?;
-        match journal.files.iter().find(|entry| !self.tree.contains(&self.tree.root().join(&entry.path))) {
-            Some(entry) => Err(format!("{} leaves the tree", entry.path)),
-            None => Ok((journal, slug)),
+        if journal.root != self.tree.root().to_string_lossy() {
+            return Err(Unusable::Foreign("was written where the tree has another path"));
         }
+        let owner = fs::symlink_metadata(path).map(|meta| meta.uid()).ok();
+        if owner != Some(nix::unistd::geteuid().as_raw()) {
+            return Err(Unusable::Foreign("belongs to another user"));
+        }
+        Ok((journal, slug))
     }
 
     /// The last steps of an archive whose folder has moved.
@@ -220,35 +212,17 @@ impl Core {
     }
 }
 
-impl Journal {
-    /// Whether it was written for this tree and names only files an archive writes.
-    fn check(&self, root: &Path, inode: u64) -> Result<Slug, String> {
-        if self.format != FORMAT {
-            return Err(format!("its format is {}, not {FORMAT}", self.format));
-        }
-        if self.root != root.to_string_lossy() || self.inode != inode {
-            return Err("it was written for another tree".to_owned());
-        }
-        let slug = Slug::parse(&self.slug).map_err(|error| error.to_string())?;
-        if !is_archive_of(&self.archived_as, &slug) {
-            return Err(format!("{:?} is no archive of {slug}", self.archived_as));
-        }
-        let receipt = format!("openspec/changes/{slug}/{RECEIPT}");
-        match self.files.iter().find(|entry| entry.path != receipt && !is_main_spec(&entry.path)) {
-            Some(entry) => Err(format!("{:?} is no file an archive writes", entry.path)),
-            None => Ok(slug),
-        }
-    }
+/// Why nothing is done with a journal.
+enum Unusable {
+    /// Garbage, or of another tree.
+    Void(String),
+    /// Of this tree, but not ours to act on.
+    Foreign(&'static str),
 }
 
-/// `openspec/specs/<capability>/spec.md`, with nothing in between that leads elsewhere.
-fn is_main_spec(path: &str) -> bool {
-    let id = path.strip_prefix("openspec/specs/").and_then(|rest| rest.strip_suffix("/spec.md"));
-    id.is_some_and(|id| {
-        !id.is_empty()
-            && id.split('/').all(|part| matches!(Path::new(part).components().next(), Some(Component::Normal(_))))
-            && !id.contains('\0')
-    })
+/// Whether the reader's error is about something that is no plain file: a folder or a pipe, or a socket.
+fn is_no_file(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(nix::errno::Errno::ENXIO as i32)
 }
 
 fn hash(text: &[u8]) -> String {
@@ -261,30 +235,5 @@ fn set_aside(path: &Path) {
     let moved = fs::rename(path, path.with_extension("json.bad")).or_else(|_| fs::rename(path, unique));
     if let Err(error) = moved {
         tracing::error!(%error, "The journal could not be set aside.");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_main_specs_are_put_back() {
-        for good in ["openspec/specs/a/spec.md", "openspec/specs/area/b c/spec.md"] {
-            assert!(is_main_spec(good), "{good}");
-        }
-        for bad in [
-            ".git/config",
-            "openspec/specs/spec.md",
-            "openspec/specs//spec.md",
-            "openspec/specs/../x/spec.md",
-            "openspec/specs/a/../../../b/spec.md",
-            "openspec/specs/./spec.md",
-            "/openspec/specs/a/spec.md",
-            "openspec/specs/a//b/spec.md",
-            "openspec/specs/a/config",
-        ] {
-            assert!(!is_main_spec(bad), "{bad}");
-        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! It lies outside `changes/`, so that taking it moves no change to the top of the CLI's list.
 
+use std::fs;
+
 use serde::{Deserialize, Serialize};
 
 use super::Core;
@@ -9,6 +11,12 @@ use crate::error::ChangesError;
 use crate::store::{LockView, Slug};
 use crate::text::iso_ms;
 use crate::tree::remove_if_there;
+
+/// Longest life of a lock in seconds.
+pub(super) const TTL_MAX_S: u64 = 86_400;
+
+/// How far ahead the clock of another machine may be.
+const SKEW_MS: i64 = 60_000;
 
 /// The file: `since` in milliseconds since the epoch, `ttl` in seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +38,15 @@ impl Lock {
 }
 
 impl Core {
-    /// The live lock of a change; an expired or unreadable one is none.
+    /// The live lock of a change; an expired or unreadable one is none. The file lies in the tree, so one that says what no
+    /// tool writes counts as unreadable: it might hold for ever.
     pub(super) fn live_lock(&self, slug: &Slug) -> Option<Lock> {
         let path = self.private_if_there("locks")?.join(lock_name(slug));
         let text = self.tree.reader().read(&path).ok()?;
         let lock: Lock = serde_json::from_str(&text).ok()?;
-        (lock.ends_ms() > self.clock.now().as_millisecond()).then_some(lock)
+        let now = self.clock.now().as_millisecond();
+        let sound = lock.ttl <= TTL_MAX_S && lock.since <= now.saturating_add(SKEW_MS);
+        (sound && lock.ends_ms() > now).then_some(lock)
     }
 
     /// Refuses if somebody else holds the lock.
@@ -45,13 +56,16 @@ impl Core {
         Err(ChangesError::Locked { slug: slug.to_string(), owner, since, ttl, expires_at })
     }
 
-    /// Takes or refreshes the lock. The caller holds the write guard, so nobody comes between check and write.
+    /// Takes or refreshes the lock. The caller has checked it and holds the write guard, so nobody comes in between.
     pub(super) fn take_lock(&self, slug: &Slug, principal: &str, ttl: u64) -> Result<Lock, ChangesError> {
-        self.check_lock(slug, principal)?;
         let step = ChangesError::io("writing the lock");
         let lock = Lock { owner: principal.to_owned(), since: self.clock.now().as_millisecond(), ttl };
         let path = self.private_dir("locks")?.join(lock_name(slug));
         let text = serde_json::to_vec_pretty(&lock).map_err(|error| step(error.into()))?;
+        // A folder of that name is an unreadable lock, but no rename replaces it.
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+            fs::remove_dir_all(&path).map_err(&step)?;
+        }
         self.tree.replace_file(&path, &text).map_err(&step)?;
         Ok(lock)
     }

@@ -3,8 +3,8 @@
 //! - `active`, `index`, `pages`: the list, from an index in memory
 //! - `show`, `open`, `archive`: one tool each
 //! - `lock`, `guard`: who may write; `private`: our own folder; `claim`: the CLI's archive lock
-//! - `journal`: finishing or undoing what a killed process began
-//! - `proposal`, `templates`: reading and writing the documents of a change
+//! - `journal`, `record`: finishing or undoing what a killed process began
+//! - `proposal`, `templates`: reading and writing the documents of a change; `near`: what a wrong slug may have meant
 
 mod active;
 mod archive;
@@ -13,25 +13,29 @@ mod guard;
 mod index;
 mod journal;
 mod lock;
+mod near;
 mod open;
 mod pages;
 mod private;
 mod proposal;
+mod record;
 mod show;
 mod templates;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::oneshot;
 
 use self::active::Index;
+use self::near::nearest;
 use super::{
     ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, BoxFuture, ChangeDetails, OpenRequest, OpenedChange, Slug,
     Store,
 };
-use crate::archive::Failure;
+use crate::archive::{Busy, Failure};
 use crate::clock::{Clock, SystemClock};
 use crate::error::ChangesError;
 use crate::ports::{EpochSource, Offload};
@@ -60,6 +64,8 @@ struct Core {
     epochs: Arc<dyn EpochSource>,
     clock: Arc<dyn Clock>,
     index: Index,
+    /// Whether the log has an archive lock that looks left behind.
+    claim_logged: AtomicBool,
 }
 
 impl FilesStore {
@@ -93,7 +99,8 @@ impl FilesStore {
             return Err(ChangesError::NoTree);
         }
         let id = format!("files:{}", root.display());
-        let core = Core { tree, id, options, epochs, clock, index: Index::default() };
+        let core =
+            Core { tree, id, options, epochs, clock, index: Index::default(), claim_logged: AtomicBool::new(false) };
         core.contained()?;
         core.recover_if_idle();
         Ok(Self { core: Arc::new(core), offload })
@@ -157,7 +164,8 @@ impl Core {
         Ok(self.archived_as(slug)?.map_or(Place::Nowhere, Place::Archived))
     }
 
-    /// The newest archive of a slug: `<date>-<slug>`, or the slug itself.
+    /// The newest archive of a slug: `<date>-<slug>`, or the slug itself. Such a name may also be that of another change
+    /// (`2026-01-01-foo` is a slug too); then the receipt tells.
     fn archived_as(&self, slug: &Slug) -> Result<Option<String>, ChangesError> {
         let entries = match fs::read_dir(self.tree.archive()) {
             Ok(entries) => entries,
@@ -166,7 +174,10 @@ impl Core {
         };
         let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         let names = dirs.filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter(|name| is_archive_of(name, slug)).max())
+        let mut names: Vec<String> = names.filter(|name| is_archive_of(name, slug)).collect();
+        names.sort();
+        let holds = |name: &String| self.read_receipt(name).is_none_or(|receipt| receipt.slug == slug.as_str());
+        Ok(names.into_iter().rev().find(holds))
     }
 
     /// What to say of a slug that is no active change.
@@ -183,6 +194,12 @@ impl Core {
             }
             FileError::NotUtf8 { path } => ChangesError::NotUtf8 { path: self.tree.relative(&path) },
             FileError::Link { path } => ChangesError::Escape { path: self.tree.relative(&path) },
+            FileError::TooDeep { path } => ChangesError::Refused {
+                cli_code: "folders_too_deep",
+                message: format!("{} lies too many folders deep", self.tree.relative(&path)),
+                fix: Some("Move it up, or remove it.".to_owned()),
+                issues: Vec::new(),
+            },
         }
     }
 
@@ -193,8 +210,14 @@ impl Core {
             if let Some(source) = more.source {
                 return self.file_error("archiving")(source);
             }
-            if more.busy {
-                return ChangesError::Busy { message: "another archive is under way in this tree".to_owned() };
+            match more.busy {
+                Some(Busy::Claimed) => return self.claimed(),
+                Some(Busy::Changed(path)) => {
+                    let path = self.tree.relative(&path);
+                    let message = format!("{path} changed while it was merged; try again");
+                    return ChangesError::Busy { message, path: Some(path), fix: None };
+                }
+                None => {}
             }
             if let Some(path) = more.outside {
                 return ChangesError::Escape { path: self.tree.relative(&path) };
@@ -219,45 +242,4 @@ impl Core {
 fn is_archive_of(name: &str, slug: &Slug) -> bool {
     let date = name.strip_suffix(slug.as_str()).and_then(|date| date.strip_suffix('-'));
     name == slug.as_str() || date.is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok())
-}
-
-/// At most five names by edit distance, of at most this many looked at.
-fn nearest(wanted: &str, names: Vec<String>) -> Vec<String> {
-    const LOOKED_AT: usize = 10_000;
-    let far = wanted.len().div_ceil(2);
-    let mut found: Vec<(usize, String)> = names
-        .into_iter()
-        .filter(|name| !name.starts_with('.') && name.len() <= 64)
-        .take(LOOKED_AT)
-        .map(|name| (distance(wanted, &name), name))
-        .filter(|(distance, _)| *distance <= far)
-        .collect();
-    found.sort();
-    found.into_iter().take(5).map(|(_, name)| name).collect()
-}
-
-/// Levenshtein distance in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for ((y, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_names_come_first() {
-        let names = ["add-login", "add-logout", "zebra", ".add-logi"].map(str::to_owned).to_vec();
-        assert_eq!(nearest("add-logi", names), ["add-login", "add-logout"]);
-    }
 }

@@ -1,19 +1,20 @@
 //! `change.open`.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use super::lock::TTL_MAX_S;
 use super::templates::{self, Draft};
 use super::{Core, Place};
 use crate::error::ChangesError;
 use crate::metadata::SCHEMA;
 use crate::store::types::API_VERSION;
 use crate::store::{DocumentPaths, OpenRequest, OpenedChange, Slug, ToolVersions};
-use crate::tree::{METADATA, PROPOSAL, TASKS, plain_files};
+use crate::tree::{METADATA, PROPOSAL, TASKS, TEMP_PREFIX, TEMP_SUFFIX, plain_files};
 
 const TTL_S: u64 = 3600;
 const TTL_MIN_S: u64 = 60;
-const TTL_MAX_S: u64 = 86_400;
 
 /// Longest title and owner label in characters.
 const LABEL_MAX: usize = 200;
@@ -23,10 +24,9 @@ impl Core {
         let ttl = self.check(request)?;
         let slug = &request.slug;
         // Refusals that need no writing are given before anything is locked or written.
-        self.openable(slug)?;
-        self.check_lock(slug, &request.principal)?;
+        self.free_to_open(request)?;
         let _guard = self.begin_write()?;
-        let there = self.openable(slug)?;
+        let there = self.free_to_open(request)?;
         let lock = self.take_lock(slug, &request.principal, ttl)?;
         if !there && let Err(error) = self.create(request) {
             self.drop_lock(slug);
@@ -78,10 +78,12 @@ impl Core {
         }
     }
 
-    /// Whether the change is there already; an archived one is refused.
-    fn openable(&self, slug: &Slug) -> Result<bool, ChangesError> {
+    /// Whether the change is there already; an archived one, or one that somebody else has locked, is refused. The lock of
+    /// a change that is not there was left by a killed call or by hand, and holds nobody up.
+    fn free_to_open(&self, request: &OpenRequest) -> Result<bool, ChangesError> {
+        let slug = &request.slug;
         match self.place(slug)? {
-            Place::Active => Ok(true),
+            Place::Active => self.check_lock(slug, &request.principal).map(|()| true),
             Place::Nowhere => Ok(false),
             Place::Archived(archived_as) => Err(ChangesError::Archived { slug: slug.to_string(), archived_as }),
         }
@@ -90,8 +92,19 @@ impl Core {
     /// Builds the folder where nobody looks and renames it into place, so that no reader sees half of it.
     fn create(&self, request: &OpenRequest) -> Result<(), ChangesError> {
         let step = ChangesError::io("creating the change");
+        self.contained()?;
+        fs::create_dir_all(self.tree.changes()).map_err(&step)?;
         let private = self.private_dir("tmp")?;
-        let work = tempfile::Builder::new().prefix(request.slug.as_str()).tempdir_in(private).map_err(&step)?;
+        match self.build(request, &private) {
+            // `changes/` is a mount of its own. Lists pass over a dot folder, and the next writer sweeps what is left of it.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.build(request, &self.tree.changes()),
+            done => done,
+        }
+        .map_err(step)
+    }
+
+    fn build(&self, request: &OpenRequest, parent: &Path) -> io::Result<()> {
+        let work = tempfile::Builder::new().prefix(TEMP_PREFIX).suffix(TEMP_SUFFIX).tempdir_in(parent)?;
         let day = self.clock.today();
         let draft = Draft {
             title: request.title.trim(),
@@ -107,14 +120,12 @@ impl Core {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::write(path, text)
         };
-        write(METADATA, &format!("schema: {SCHEMA}\ncreated: {day}\n")).map_err(&step)?;
-        write(PROPOSAL, &templates::proposal(&draft)).map_err(&step)?;
-        write(TASKS, &templates::tasks(&draft)).map_err(&step)?;
+        write(METADATA, &format!("schema: {SCHEMA}\ncreated: {day}\n"))?;
+        write(PROPOSAL, &templates::proposal(&draft))?;
+        write(TASKS, &templates::tasks(&draft))?;
         let spec = templates::delta(draft.title);
-        write(&format!("specs/{}/spec.md", request.slug), &spec).map_err(&step)?;
-        self.contained()?;
-        fs::create_dir_all(self.tree.changes()).map_err(&step)?;
-        fs::rename(&dir, self.tree.change(request.slug.as_str())).map_err(step)
+        write(&format!("specs/{}/spec.md", request.slug), &spec)?;
+        fs::rename(&dir, self.tree.change(request.slug.as_str()))
     }
 
     /// What is still to be filled in: documents that are not there, and marks of the templates.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Core;
 use crate::error::ChangesError;
+use crate::tree::is_temporary;
 
 impl Core {
     /// Refuses a tree one of whose folders leads out of the root.
@@ -55,9 +56,10 @@ impl Core {
 
     /// Removes what killed writers left unfinished. The caller holds the write guard, so nobody is at work there.
     pub(super) fn sweep_scratch(&self) {
-        let Some(dir) = self.private_if_there("tmp") else { return };
-        let Ok(entries) = fs::read_dir(dir) else { return };
-        for entry in entries.flatten() {
+        let entries = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
+        let private = self.private_if_there("tmp").into_iter().flat_map(entries);
+        let beside = entries(self.tree.changes()).filter(|entry| is_temporary(&entry.file_name()));
+        for entry in private.chain(beside) {
             let path = entry.path();
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
