@@ -232,6 +232,7 @@ fn changes_may_be_a_mount_of_its_own() {
     // Without user namespaces there is nothing to mount with.
     if !namespaces(mount).env(MOUNTED, world.root()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     {
+        eprintln!("SKIPPED: changes_may_be_a_mount_of_its_own, because this host allows no user namespaces");
         return;
     }
     let run = format!("{mount} && exec \"$0\" guarded::in_a_mount --exact --ignored");
