@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::ordered::Ordered;
-use crate::harness::stage::{Case, Run, Snapshot, cases_dir, read_json};
+use crate::harness::stage::{Case, Run, Snapshot, cases, read_json};
 
 /// All recorded runs of `list` and `archive`.
 const RUNS: usize = 115;
@@ -35,10 +35,7 @@ fn today() -> String {
 fn list_and_archive_behave_as_recorded() {
     let mut runs = 0;
     let mut failures = Vec::new();
-    let mut cases: Vec<_> = fs::read_dir(cases_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.retain(|path| path.is_dir());
-    cases.sort();
-    for dir in cases {
+    for dir in cases() {
         let case: Case = read_json(&dir.join("case.json"));
         let recorded: Vec<Run> = read_json(&dir.join("expected.json"));
         for run in recorded.iter().filter(|run| ["list", "archive"].contains(&run.argv[0].as_str())) {

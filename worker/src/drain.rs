@@ -28,7 +28,7 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
     app.readiness.drain();
     seat.set_state(SeatState::Draining);
     tracing::info!(in_flight = seat.in_flight(), open_connections = seat.open_connections(), "The worker drains.");
-    serve_as_lame_duck(app, Instant::now() + lame_duck).await;
+    serve_as_lame_duck(app, deadline.min(Instant::now() + lame_duck)).await;
 
     handle.pause().await;
     // The pause is answered before the accept thread has obeyed it.

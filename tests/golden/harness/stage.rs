@@ -62,10 +62,18 @@ pub struct Snapshot {
 }
 
 /// The folder of all cases.
-pub fn cases_dir() -> PathBuf {
+fn cases_dir() -> PathBuf {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cases = crate_dir.ancestors().map(|dir| dir.join("tests/golden/cases")).find(|cases| cases.is_dir());
     cases.expect("the cases lie in tests/golden of the workspace")
+}
+
+/// All cases, in order of their names.
+pub fn cases() -> Vec<PathBuf> {
+    let mut cases: Vec<_> = fs::read_dir(cases_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.is_dir());
+    cases.sort();
+    cases
 }
 
 pub fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> T {

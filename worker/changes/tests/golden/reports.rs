@@ -6,7 +6,7 @@ use std::path::Path;
 use task_mcp_changes::validate::{Issue, change_in, spec};
 
 use crate::harness::ordered::Ordered;
-use crate::harness::stage::{Case, Run, cases_dir, read_json};
+use crate::harness::stage::{Case, Run, cases, read_json};
 
 /// Items compared: changes and main specs of all recorded single-item reports.
 const ITEMS: usize = 121;
@@ -15,10 +15,7 @@ const ITEMS: usize = 121;
 fn issues_are_found_as_recorded() {
     let mut items = 0;
     let mut failures = Vec::new();
-    let mut cases: Vec<_> = fs::read_dir(cases_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.retain(|path| path.is_dir());
-    cases.sort();
-    for dir in cases {
+    for dir in cases() {
         let case: Case = read_json(&dir.join("case.json"));
         let stage = tempfile::tempdir().unwrap();
         case.set(&dir, stage.path(), "2026-03-04");
