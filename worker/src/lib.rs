@@ -6,6 +6,7 @@
 //! - `link`: the process's end of the link to the supervisor; `signals`: what the system may send
 //! - `worker`: the life of a worker: build, warm up, serve; `drain`: how it takes leave; `app`: what its requests share
 //! - `assembly`: store, tools and executor, joined
+//! - `bearer`: the token of a request, for both listeners
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
 //! - `admin`: the admin process: its listener and the watcher of the tree
 //! - `heartbeat`: the thread that serves says that it runs
@@ -20,6 +21,7 @@
 mod admin;
 mod app;
 mod assembly;
+mod bearer;
 mod drain;
 mod epochs;
 mod error;

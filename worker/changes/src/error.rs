@@ -236,15 +236,6 @@ impl ChangesError {
         })
     }
 
-    /// Whether it is ours to look into, not the caller's.
-    pub fn is_internal(&self) -> bool {
-        match self {
-            Self::Io { .. } | Self::Lost | Self::NoTree => true,
-            Self::Shared(inner) => inner.is_internal(),
-            _ => false,
-        }
-    }
-
     /// Wraps a file error with the step it happened in.
     pub(crate) fn io(step: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { step, source }

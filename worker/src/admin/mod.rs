@@ -17,6 +17,7 @@ use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_telemetry::exposition;
 use tokio::time::timeout;
 
+use crate::bearer::bearer;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 use crate::heartbeat::beat;
@@ -54,10 +55,9 @@ async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, Wor
     let seat = process.seat.clone();
     let mut link = Link::new(process.link)?;
     link.tell(&hello(boot, build)).await?;
-    let token = process.settings.admin.token;
     let app = Data::new(AdminApp {
         scoreboard: process.scoreboard,
-        token_hash: (!token.is_empty()).then(|| blake3::hash(token.expose().as_bytes())),
+        token_hash: process.settings.admin.required_token().map(|token| blake3::hash(token.expose().as_bytes())),
         version: build.version.clone(),
     });
     let listening = addresses(&process.listeners);
@@ -124,12 +124,8 @@ async fn metrics(request: HttpRequest, app: Data<AdminApp>) -> HttpResponse {
 impl AdminApp {
     fn admits(&self, request: &HttpRequest) -> bool {
         let Some(expected) = &self.token_hash else { return true };
-        let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
-        let token =
-            header.and_then(|value| value.split_first_chunk::<7>()).filter(|(s, _)| s.eq_ignore_ascii_case(b"bearer "));
-        token.is_some_and(|(_, token)| {
-            bool::from(blake3::hash(token.trim_ascii()).as_bytes().ct_eq(expected.as_bytes()))
-        })
+        let token = request.headers().get(AUTHORIZATION).and_then(bearer);
+        token.is_some_and(|token| bool::from(blake3::hash(token).as_bytes().ct_eq(expected.as_bytes())))
     }
 }
 

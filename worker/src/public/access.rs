@@ -8,6 +8,7 @@ use subtle::{Choice, ConstantTimeEq};
 use task_mcp_config::Settings;
 use task_mcp_tools::Principal;
 
+use crate::bearer::bearer;
 use crate::public::refusal::{Refusal, single};
 
 /// The rules of one instance.
@@ -28,11 +29,16 @@ struct Token {
 impl Access {
     pub(crate) fn new(settings: &Settings) -> Self {
         let server = &settings.server;
-        let authority = authority_of(&server.public_url);
-        let lower = |text: &String| text.to_ascii_lowercase();
+        // Hosts and origins come out of the settings in the form in which browsers send them.
         Self {
-            hosts: server.allowed_hosts.iter().map(lower).chain(authority.map(str::to_ascii_lowercase)).collect(),
-            origins: server.allowed_origins.iter().chain([&server.public_url]).map(lower).collect(),
+            hosts: server
+                .allowed_hosts
+                .iter()
+                .map(String::as_str)
+                .chain(server.public_authority())
+                .map(str::to_owned)
+                .collect(),
+            origins: server.allowed_origins.iter().chain([&server.public_url]).cloned().collect(),
             tokens: settings.auth.tokens.iter().map(|token| Token::new(token.expose())).collect(),
         }
     }
@@ -98,11 +104,10 @@ impl Access {
         let Some(value) = single(request, AUTHORIZATION.as_str())? else {
             return Err(Refusal::unauthorised("MISSING_AUTH_TOKEN", "a bearer token is needed"));
         };
-        let bearer = value.as_bytes().split_first_chunk::<7>();
-        let Some((_, token)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer ")) else {
+        let Some(token) = bearer(value) else {
             return Err(Refusal::unauthorised("MISSING_AUTH_TOKEN", "the Authorization header holds no bearer token"));
         };
-        let hash = *blake3::hash(token.trim_ascii()).as_bytes();
+        let hash = *blake3::hash(token).as_bytes();
         // Every token is compared, in constant time, so that the time taken does not tell which one was near.
         let mut found = None;
         for known in &self.tokens {
@@ -121,12 +126,6 @@ impl Token {
         let name: String = hash.to_hex().chars().take(12).collect();
         Self { hash: *hash.as_bytes(), principal: Principal::new(&format!("token:{name}")) }
     }
-}
-
-/// `host:port` of an `http(s)` URL without a path.
-fn authority_of(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    Some(rest.trim_end_matches('/')).filter(|authority| !authority.is_empty())
 }
 
 /// `host` of `host:port`; the brackets of an IPv6 literal stay.
