@@ -256,7 +256,7 @@ impl Supervisor {
 fn understand(process: &Running, generation: u64, message: Received<FromProcess>, build: &str) -> Option<Event> {
     let post = process.post;
     match message {
-        Received::Unknown { name } => {
+        Received::Unknown { name, .. } => {
             debug!(process = %post, generation, message = name, "A process sent a message this version does not know.");
             None
         }
@@ -269,6 +269,10 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
         Received::Message(FromProcess::Ready { listening }) => {
             info!(process = %post, generation, ?listening, "A process is ready.");
             Some(Event::Ready { generation })
+        }
+        Received::Message(FromProcess::Applied { revision }) => {
+            debug!(process = %post, generation, revision, "A process has taken settings over.");
+            None
         }
         Received::Message(FromProcess::Draining) => {
             debug!(process = %post, generation, "A process drains.");

@@ -51,7 +51,7 @@ impl Link {
         loop {
             match self.decoder.next_message() {
                 Ok(Some(Received::Message(message))) => return Some(message),
-                Ok(Some(Received::Unknown { name })) => {
+                Ok(Some(Received::Unknown { name, .. })) => {
                     tracing::info!(
                         message = name,
                         "The supervisor said something this version does not know; it is left aside."

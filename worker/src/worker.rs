@@ -69,8 +69,8 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
 
     let drain_timeout = Duration::from_secs(settings.supervisor.drain_timeout_s);
     let deadline = tokio::select! {
-        message = link.next() => match message {
-            Some(ToProcess::Drain { deadline_ms }) => Duration::from_millis(deadline_ms),
+        deadline = told_to_drain(&mut link) => match deadline {
+            Some(deadline) => deadline,
             None => {
                 tracing::warn!("The supervisor is gone; the worker drains and ends.");
                 drain_timeout
@@ -94,6 +94,15 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
     let exit = drain(&app, &handle, lame_duck, deadline).await;
     let _ = link.tell(&FromProcess::Drained { forced: exit == Exit::Forced }).await;
     Ok(exit)
+}
+
+/// Waits until the supervisor asks for a drain; `None` when it is gone.
+async fn told_to_drain(link: &mut Link) -> Option<Duration> {
+    loop {
+        if let ToProcess::Drain { deadline_ms } = link.next().await? {
+            return Some(Duration::from_millis(deadline_ms));
+        }
+    }
 }
 
 /// Builds what the requests share and starts to serve it.

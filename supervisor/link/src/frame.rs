@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::{LinkError, Message};
@@ -15,6 +14,9 @@ pub const MAX_FRAME_BYTES: usize = 1 << 20;
 
 const LENGTH_BYTES: usize = 4;
 
+/// The field that tells how many descriptors came with a frame, also to those who do not know its message.
+const DESCRIPTORS: &str = "descriptors";
+
 /// What a decoder found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received<M> {
@@ -24,6 +26,8 @@ pub enum Received<M> {
     Unknown {
         /// Its name.
         name: String,
+        /// How many descriptors came with it.
+        descriptors: usize,
     },
 }
 
@@ -31,7 +35,7 @@ pub enum Received<M> {
 ///
 /// # Errors
 /// A message that is no JSON object, or one over [`MAX_FRAME_BYTES`].
-pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, LinkError> {
+pub fn encode(message: &impl Message) -> Result<Vec<u8>, LinkError> {
     let mut object = match serde_json::to_value(message).map_err(|error| LinkError::Encode(Some(error)))? {
         Value::Object(object) => object,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -39,6 +43,9 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, LinkError> {
         }
     };
     object.insert("v".into(), VERSION.into());
+    if message.descriptors() > 0 {
+        object.insert(DESCRIPTORS.into(), message.descriptors().into());
+    }
     let json = serde_json::to_vec(&object).map_err(|error| LinkError::Encode(Some(error)))?;
     let length = checked(json.len())? as u32;
     let mut frame = Vec::with_capacity(LENGTH_BYTES + json.len());
@@ -99,7 +106,8 @@ fn parse<M: Message>(json: &[u8]) -> Result<Received<M>, LinkError> {
     }
     let name = value.get("type").and_then(Value::as_str).ok_or(LinkError::NoMessage { field: "type" })?.to_owned();
     if !M::NAMES.contains(&name.as_str()) {
-        return Ok(Received::Unknown { name });
+        let descriptors = value.get(DESCRIPTORS).and_then(Value::as_u64).unwrap_or(0) as usize;
+        return Ok(Received::Unknown { name, descriptors });
     }
     serde_json::from_value(value).map(Received::Message).map_err(|source| LinkError::Fields { name, source })
 }
@@ -149,23 +157,36 @@ mod tests {
         let up = [
             FromProcess::Hello { pid: 1, generation: 2, seat: 3, build: "x".into() },
             FromProcess::Ready { listening: vec![] },
+            FromProcess::Applied { revision: 1 },
             FromProcess::Draining,
             FromProcess::Drained { forced: true },
             FromProcess::Fatal { exit_code: 78, reason: "x".into() },
         ];
         let up: Vec<_> = up.iter().map(|message| names(serde_json::to_value(message).unwrap())).collect();
         assert_eq!(up, FromProcess::NAMES);
-        let down = [ToProcess::Drain { deadline_ms: 1 }];
+        let down = [
+            ToProcess::Drain { deadline_ms: 1 },
+            ToProcess::Apply { revision: 1 },
+            ToProcess::Adopt { slot: 1, sockets: 2 },
+            ToProcess::LogLevel { level: "debug".into() },
+            ToProcess::ReopenLogs,
+        ];
         let down: Vec<_> = down.iter().map(|message| names(serde_json::to_value(message).unwrap())).collect();
         assert_eq!(down, ToProcess::NAMES);
     }
 
     #[test]
     fn unknown_types_are_skipped_with_their_name_and_unknown_fields_ignored() {
-        let bytes =
-            [framed(r#"{"v":1,"type":"later","x":[1]}"#), framed(r#"{"v":1,"type":"draining","why":"x"}"#)].concat();
+        let bytes = [
+            framed(r#"{"v":1,"type":"later","x":[1],"descriptors":2}"#),
+            framed(r#"{"v":1,"type":"draining","why":"x"}"#),
+        ]
+        .concat();
         let all = decode_all::<FromProcess>(&[&bytes]).unwrap();
-        assert_eq!(all, [Received::Unknown { name: "later".into() }, Received::Message(FromProcess::Draining)]);
+        assert_eq!(
+            all,
+            [Received::Unknown { name: "later".into(), descriptors: 2 }, Received::Message(FromProcess::Draining)]
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Messages between the supervisor and its processes, and their framing on a stream socket.
 //!
 //! A frame is a length (unsigned, 32 bits, little endian, at most [`MAX_FRAME_BYTES`]) and that many bytes of JSON: an object
-//! with the protocol version `v`, a message name `type` and the fields of that message.
+//! with the protocol version `v`, a message name `type`, the number of `descriptors` that came with its first byte (if any), and
+//! the fields of that message.
 //!
 //! Layout of this crate:
 //! - `message.rs` the messages of both directions

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 pub trait Message: Serialize + DeserializeOwned {
     /// The names of all messages of the set, as in the field `type`.
     const NAMES: &'static [&'static str];
+
+    /// How many descriptors travel with the message (unix(7), SCM_RIGHTS): all with the first byte of its frame.
+    fn descriptors(&self) -> usize {
+        0
+    }
 }
 
 /// What the supervisor tells a process.
@@ -19,10 +24,39 @@ pub enum ToProcess {
         /// cut, with exit code 75; soon after it the supervisor kills.
         deadline_ms: u64,
     },
+    /// Take over settings without a new process; one descriptor, the sealed memfd of the snapshot. Answered with
+    /// [`FromProcess::Applied`].
+    Apply {
+        /// Number of the settings.
+        revision: u64,
+    },
+    /// Accept what waits in the queues of a slot that nobody serves, until they are empty; a descriptor for each listening
+    /// socket. They stay the supervisor's: nothing is to be done with them but accept(2), and close.
+    Adopt {
+        /// The slot they belong to.
+        slot: u16,
+        /// Number of listening sockets.
+        sockets: usize,
+    },
+    /// Log from now on what is at least as severe as this.
+    LogLevel {
+        /// A word of the setting `telemetry.log_level`.
+        level: String,
+    },
+    /// Open the log file anew: it was moved away.
+    ReopenLogs,
 }
 
 impl Message for ToProcess {
-    const NAMES: &'static [&'static str] = &["drain"];
+    const NAMES: &'static [&'static str] = &["drain", "apply", "adopt", "log_level", "reopen_logs"];
+
+    fn descriptors(&self) -> usize {
+        match self {
+            Self::Apply { .. } => 1,
+            Self::Adopt { sockets, .. } => *sockets,
+            Self::Drain { .. } | Self::LogLevel { .. } | Self::ReopenLogs => 0,
+        }
+    }
 }
 
 /// What a process tells the supervisor.
@@ -45,6 +79,11 @@ pub enum FromProcess {
         /// The addresses it listens to.
         listening: Vec<String>,
     },
+    /// It works with the settings of this number.
+    Applied {
+        /// Their number.
+        revision: u64,
+    },
     /// It has begun to drain.
     Draining,
     /// It has finished and is about to exit.
@@ -62,5 +101,5 @@ pub enum FromProcess {
 }
 
 impl Message for FromProcess {
-    const NAMES: &'static [&'static str] = &["hello", "ready", "draining", "drained", "fatal"];
+    const NAMES: &'static [&'static str] = &["hello", "ready", "applied", "draining", "drained", "fatal"];
 }
