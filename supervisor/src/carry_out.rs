@@ -33,6 +33,7 @@ impl Supervisor {
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => {
                 self.tell(notice);
+                self.tally.told(notice);
                 self.tell_clients(notice);
             }
             Action::Exit(exit) => self.exit = Some(exit),
@@ -45,8 +46,8 @@ impl Supervisor {
                 let pid = process.pid.as_raw_nonzero().get();
                 info!(process = %post, pid, generation, seat, "A process was started.");
                 self.processes.insert(generation, process);
+                self.tally.started(post, restart);
                 if restart {
-                    self.tally.restarted(post);
                     self.records.entry(post).or_default().restarts += 1;
                 }
             }

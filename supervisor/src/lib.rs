@@ -18,7 +18,7 @@
 //! - `steering.rs`  which slot gets a new connection
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
-//! - `tally.rs`      the supervisor's own metrics
+//! - `tally.rs`      the supervisor's own metrics, those of each slot in `tally/`
 //! - `processors.rs` how many processors this process may use
 //! - `error.rs`      what can fail at start
 //!

@@ -21,7 +21,7 @@ use crate::process::{Lost, Running};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
-use crate::tally::Tally;
+use crate::tally::{Tally, with_slots};
 use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
 
 /// The program of this process, even if its file was replaced since (proc_pid_exe(5)).
@@ -105,7 +105,7 @@ impl Supervisor {
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
         let listeners = Listeners::open(&settings.server.listen, workers, settings.admin.listen)?;
-        let shared = SharedMemory::create(policy.seats(), series, &settings_snapshot)?;
+        let shared = SharedMemory::create(policy.seats(), with_slots(series, policy.slots_max()), &settings_snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
             what: "seat of the supervisor",
             found: u64::from(OWN_SEAT),
@@ -143,7 +143,7 @@ impl Supervisor {
                 self.carry_out(action);
             }
         }
-        self.tally.slots(self.state.live_workers(), self.state.broken_slots());
+        self.tally.look(&self.state, monotonic_ms());
         self.own_seat.heartbeat(monotonic_ms());
     }
 
