@@ -1,7 +1,7 @@
 //! Does what was decided.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
@@ -60,10 +60,11 @@ impl Supervisor {
     fn spawn(&self, post: Post, generation: u64, seat_index: u16) -> io::Result<Running> {
         let (ours, theirs) = UnixStream::pair()?;
         let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let listeners: &[OwnedFd] = match post {
-            Post::Worker(slot) => self.listeners.slots.get(usize::from(slot)).ok_or_else(missing)?,
-            Post::Admin => std::slice::from_ref(&self.listeners.admin),
+        let listeners = match post {
+            Post::Worker(slot) => self.listeners.of_slot(self.revision, slot),
+            Post::Admin => self.listeners.admin(self.revision).map(|socket| vec![socket]),
         };
+        let listeners = listeners.ok_or_else(missing)?;
         let seat = self.shared.scoreboard.seat(seat_index).ok_or_else(missing)?;
         let link = Some(Link::new(ours)?);
         let spawned = spawn(&Order {
@@ -76,7 +77,7 @@ impl Supervisor {
             settings: self.shared.settings.as_fd(),
             scoreboard: self.shared.scoreboard.as_fd(),
             epochs: self.shared.epochs.as_fd(),
-            listeners,
+            listeners: &listeners,
             extra_args: &self.extra_args,
         })?;
         Ok(Running {
@@ -137,14 +138,14 @@ impl Supervisor {
 
     fn steer(&mut self, open: &[u16]) {
         debug!(?open, "New connections are steered.");
-        if let Some(sockets) = self.listeners.slots.first() {
-            self.steering.steer(sockets, open);
-        }
+        let groups: Vec<BorrowedFd<'_>> = self.listeners.groups().map(|(socket, _)| socket).collect();
+        self.steering.steer(&groups, open);
     }
 
     fn announce(&mut self, workers: u16) {
         let Some(on_ready) = self.on_ready.take() else { return };
-        let ready = Ready { endpoints: self.listeners.endpoints.clone(), admin: self.listeners.admin_address, workers };
+        let Some(admin) = self.listeners.admin_address(self.revision) else { return };
+        let ready = Ready { endpoints: self.listeners.endpoints(self.revision), admin, workers };
         info!(endpoints = ?ready.endpoints, admin = %ready.admin, workers, "The instance is ready.");
         on_ready(&ready);
     }

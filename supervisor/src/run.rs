@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::control::Server;
 use crate::instance::Instance;
-use crate::listen::Listeners;
+use crate::listen::{Inherited, Listeners};
 use crate::memory::SharedMemory;
 use crate::process::{Lost, Running};
 use crate::signals::{Signal, Signals};
@@ -28,6 +28,8 @@ use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
 const THIS_PROGRAM: &str = "/proc/self/exe";
 /// The supervisor's heartbeat comes at least this often, in milliseconds.
 const HEARTBEAT_MS: u64 = 1_000;
+/// Number of the settings an instance starts with.
+const FIRST_REVISION: u64 = 1;
 /// Seat of the supervisor itself.
 const OWN_SEAT: u16 = 0;
 
@@ -78,6 +80,8 @@ pub(crate) struct Supervisor {
     pub(crate) exit: Option<Exit>,
     pub(crate) processes: BTreeMap<u64, Running>,
     pub(crate) listeners: Listeners,
+    /// Number of the settings in force.
+    pub(crate) revision: u64,
     pub(crate) steering: Steering,
     pub(crate) shared: SharedMemory,
     pub(crate) tally: Tally,
@@ -104,7 +108,9 @@ impl Supervisor {
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
-        let listeners = Listeners::open(&settings.server.listen, workers, settings.admin.listen)?;
+        let mut inherited = Inherited::default();
+        let listeners =
+            Listeners::open(FIRST_REVISION, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
         let shared = SharedMemory::create(policy.seats(), series, &settings_snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
             what: "seat of the supervisor",
@@ -120,6 +126,7 @@ impl Supervisor {
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
+            revision: FIRST_REVISION,
             control,
             records: BTreeMap::new(),
             steering: Steering::default(),

@@ -109,8 +109,8 @@ impl Supervisor {
             uptime_ms: monotonic_ms().saturating_sub(self.own_seat.started_ms()),
             draining: self.state.drains(),
             restarting: self.state.restarts(),
-            endpoints: self.listeners.endpoints.clone(),
-            admin: self.listeners.admin_address,
+            endpoints: self.listeners.endpoints(self.revision),
+            admin: self.listeners.admin_address(self.revision),
             workers: self.state.target(),
             slots: self.state.report().map(|slot| self.slot_status(&slot)).collect(),
         }
@@ -135,7 +135,7 @@ impl Supervisor {
             restarts: record.map_or(0, |record| record.restarts),
             waiting: match slot.post {
                 Post::Worker(number) => self.listeners.waiting(number),
-                Post::Admin => crate::queue::waiting(&self.listeners.admin).unwrap_or(0),
+                Post::Admin => self.listeners.admin_waiting(),
             },
             in_flight: seats().map(task_mcp_scoreboard::Seat::in_flight).sum(),
             open_streams: seats().map(task_mcp_scoreboard::Seat::open_streams).sum(),

@@ -63,7 +63,7 @@ pub struct Status {
     /// Addresses of the public endpoint.
     pub endpoints: Vec<SocketAddr>,
     /// Address of the admin listener.
-    pub admin: SocketAddr,
+    pub admin: Option<SocketAddr>,
     /// Worker slots there shall be; differs from what `slots` shows while slots are added or closed.
     pub workers: u16,
     /// The worker slots in order, then the admin process.
