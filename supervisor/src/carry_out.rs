@@ -93,7 +93,7 @@ impl Supervisor {
 
     fn drain(&mut self, generation: u64, deadline_ms: u64) {
         let Some(process) = self.processes.get_mut(&generation) else { return };
-        if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }) {
+        if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }, &[]) {
             warn!(process = %process.post, generation, error = %lost, "A process could not be told to drain.");
             self.events.push(Event::LinkLost { generation });
         }

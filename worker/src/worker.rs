@@ -99,7 +99,7 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
 /// Waits until the supervisor asks for a drain; `None` when it is gone.
 async fn told_to_drain(link: &mut Link) -> Option<Duration> {
     loop {
-        if let ToProcess::Drain { deadline_ms } = link.next().await? {
+        if let ToProcess::Drain { deadline_ms } = link.next().await?.message {
             return Some(Duration::from_millis(deadline_ms));
         }
     }
