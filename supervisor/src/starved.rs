@@ -1,4 +1,5 @@
-//! Whether a process is runnable and gets no processor: then its silence is the machine's fault, not its own.
+//! Whether a process is runnable and gets no processor: then its silence is the machine's fault, not its own. What counts is
+//! the thread that serves, which sends the heartbeats; as long as it is not known, any thread may excuse the process.
 //!
 //! From `/proc/PID/task/TID/schedstat` (scheduler statistics of the kernel: nanoseconds on a processor, nanoseconds waiting for
 //! one, turns) and the state letter in `stat` (proc_pid_stat(5)). Waiting is added to the statistics only when it ends, so a
@@ -15,10 +16,10 @@ const SHARE: u64 = 4;
 const INTERVAL_MS: u64 = 40;
 /// A silence is excused no longer than this, in milliseconds: the machine is not to blame for everything.
 const EXCUSED_MS: u64 = 10_000;
-/// A process that ran for longer than this, all its threads together, and sent no heartbeat meanwhile, had its chance. In
-/// nanoseconds.
-const RAN_NS: u64 = 1_000_000_000;
-/// Threads that are looked at; a worker has about ten.
+/// A thread that ran for longer than this (all threads together, if the one that serves is not known) and sent no heartbeat
+/// meanwhile, which takes microseconds, had its chance. In nanoseconds: what it gets within 2 s with a quarter of a processor.
+const RAN_NS: u64 = 500_000_000;
+/// Threads that are looked at if the one that serves is not known; a worker has about ten.
 const THREADS_MAX: usize = 256;
 
 /// What was seen at the last look at a silent process.
@@ -42,14 +43,19 @@ struct Turns {
 }
 
 impl Starvation {
-    /// Looks at a process that is silent, and says whether it was starved since the last look. The first look, and a `/proc`
-    /// that is hidden, say no.
-    pub(crate) fn look(&mut self, pid: i32, now_ms: u64) -> bool {
+    /// Looks at a process that is silent, and says whether it was starved since the last look. `tid` is the thread that serves,
+    /// if it is known. The first look, and a `/proc` that is hidden, say no.
+    pub(crate) fn look(&mut self, pid: i32, tid: Option<u32>, now_ms: u64) -> bool {
         let passed_ms = now_ms.saturating_sub(self.at_ms);
         if passed_ms < INTERVAL_MS {
             return self.starved;
         }
-        self.take(read(&Path::new("/proc").join(pid.to_string())), passed_ms, now_ms)
+        let tasks = Path::new("/proc").join(pid.to_string()).join("task");
+        let threads = match tid {
+            Some(tid) => read_thread(&tasks, tid).map(|turns| (tid, turns)).into_iter().collect(),
+            None => read_threads(&tasks),
+        };
+        self.take(threads, passed_ms, now_ms)
     }
 
     fn take(&mut self, threads: BTreeMap<u32, Turns>, passed_ms: u64, now_ms: u64) -> bool {
@@ -77,24 +83,32 @@ fn starved(then: Turns, now: Turns, passed_ns: u64) -> bool {
     passed_ns > 0 && wanted && ran_ns < passed_ns / SHARE
 }
 
-fn read(process: &Path) -> BTreeMap<u32, Turns> {
-    let Ok(tasks) = fs::read_dir(process.join("task")) else { return BTreeMap::new() };
-    let threads = tasks.take(THREADS_MAX).flatten().filter_map(|task| {
+fn read_threads(tasks: &Path) -> BTreeMap<u32, Turns> {
+    let Ok(entries) = fs::read_dir(tasks) else { return BTreeMap::new() };
+    let threads = entries.take(THREADS_MAX).flatten().filter_map(|task| {
         let id = task.file_name().to_str()?.parse().ok()?;
-        let statistics = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        let mut numbers = statistics.split_ascii_whitespace().map(str::parse::<u64>);
-        let (ran_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
-        // The name is in parentheses and may hold any character, so the state follows the last one.
-        let runnable = stat.rsplit_once(')')?.1.trim_start().starts_with('R');
-        Some((id, Turns { ran_ns, waited_ns, runnable }))
+        Some((id, read_thread(tasks, id)?))
     });
     threads.collect()
+}
+
+fn read_thread(tasks: &Path, id: u32) -> Option<Turns> {
+    let task = tasks.join(id.to_string());
+    let statistics = fs::read_to_string(task.join("schedstat")).ok()?;
+    let mut numbers = statistics.split_ascii_whitespace().map(str::parse::<u64>);
+    let (ran_ns, waited_ns) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let stat = fs::read_to_string(task.join("stat")).ok()?;
+    // The name is in parentheses and may hold any character, so the state follows the last one.
+    let runnable = stat.rsplit_once(')')?.1.trim_start().starts_with('R');
+    Some(Turns { ran_ns, waited_ns, runnable })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     const LOOK_NS: u64 = 50_000_000;
@@ -134,15 +148,44 @@ mod tests {
     #[test]
     fn no_silence_is_excused_for_ever_nor_that_of_a_process_that_ran() {
         assert_eq!(excused_ms(0), EXCUSED_MS);
-        assert_eq!(excused_ms(20_000_000), 50 * 50, "1 s in turns of 20 ms");
+        assert_eq!(excused_ms(20_000_000), 50 * 25, "0.5 s in turns of 20 ms");
     }
 
     #[test]
     fn this_process_can_be_looked_at_and_a_missing_one_is_not_starved() {
-        let own = read(Path::new("/proc/self"));
+        let own = read_threads(Path::new("/proc/self/task"));
         assert!(own.values().any(|turns| turns.ran_ns > 0), "{own:?}");
-        assert_eq!(read(Path::new("/proc/self/no-such-process")), BTreeMap::new());
-        let mut starvation = Starvation::default();
-        assert!(!starvation.look(i32::MAX, 1) && !starvation.look(i32::MAX, 1_000));
+        assert_eq!(read_threads(Path::new("/proc/self/no-such-process/task")), BTreeMap::new());
+        for tid in [None, Some(1)] {
+            let mut starvation = Starvation::default();
+            assert!(!starvation.look(i32::MAX, tid, 1) && !starvation.look(i32::MAX, tid, 1_000));
+        }
+    }
+
+    /// A thread that sleeps beside one that burns the processor.
+    #[test]
+    fn only_the_thread_that_serves_is_looked_at_once_it_is_known() {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let burning = AtomicBool::new(true);
+        let pid = std::process::id() as i32;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while burning.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let mut starvations = [Some(tid), None].map(|tid| (tid, Starvation::default()));
+            let looks = Instant::now();
+            while looks.elapsed() < Duration::from_millis(600) {
+                for (tid, starvation) in &mut starvations {
+                    starvation.look(pid, *tid, 1 + looks.elapsed().as_millis() as u64 + INTERVAL_MS);
+                }
+                std::thread::sleep(Duration::from_millis(INTERVAL_MS));
+            }
+            burning.store(false, Ordering::Relaxed);
+            let [(_, serving), (_, whole)] = starvations;
+            assert_eq!(serving.threads.keys().collect::<Vec<_>>(), [&tid]);
+            assert!(whole.threads.len() > 1 && whole.ran_ns > serving.ran_ns, "{whole:?} {serving:?}");
+        });
     }
 }

@@ -25,7 +25,7 @@ impl Supervisor {
             let now_ms = monotonic_ms();
             // Two missed heartbeats: from here on it is of interest what the process does instead.
             let starved = if now_ms.saturating_sub(heartbeat_ms) > 2 * LOOK_MS {
-                process.starvation.look(process.pid.as_raw_nonzero().get(), now_ms)
+                process.starvation.look(process.pid.as_raw_nonzero().get(), seat.tid(), now_ms)
             } else {
                 process.starvation.forget();
                 false

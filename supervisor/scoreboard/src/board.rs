@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::layout::{HEADER_WORDS, Layout, MAGIC, VERSION, WORD_BYTES, header};
+use crate::layout::{HEADER_WORDS, Layout, MAGIC, OLDEST_VERSION, VERSION, WORD_BYTES, header};
 use crate::memory::Region;
 use crate::plan::{MAX_DIRECTORY_BYTES, limit};
 use crate::series::Sample;
@@ -12,7 +12,7 @@ use crate::{Kind, Plan, Role, ScoreboardError, Seat, SeatState, Series};
 /// A mapped scoreboard. Cloning is cheap and shares the mapping.
 #[derive(Debug, Clone)]
 pub struct Scoreboard {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What seats and handles share.
@@ -68,17 +68,18 @@ impl Scoreboard {
         Ok(Self { inner: Arc::new(Inner { region, layout, series: plan.series.clone() }) })
     }
 
-    /// Takes over a scoreboard that another process made.
+    /// Takes over a scoreboard that another process made, perhaps of the program before this one.
     ///
     /// # Errors
-    /// A descriptor that is no sealed memfd, another magic or version, or numbers that contradict each other.
+    /// A descriptor that is no sealed memfd, another magic, a version that is neither this one nor the one before, or
+    /// numbers that contradict each other.
     pub fn open(fd: OwnedFd) -> Result<Self, ScoreboardError> {
         let region = Region::open(fd)?;
         if region.len() < HEADER_WORDS || region.get(header::MAGIC) != MAGIC {
             return Err(ScoreboardError::Magic { expected: "a scoreboard" });
         }
         let found = region.get(header::VERSION);
-        if found != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&found) {
             return Err(ScoreboardError::Version { found, known: VERSION });
         }
         let directory_bytes = region.get(header::DIRECTORY_BYTES);

@@ -38,11 +38,11 @@ pub enum ScoreboardError {
         expected: &'static str,
     },
     /// The memory was laid out by another version.
-    #[error("shared memory has layout version {found}, this program knows {known}")]
+    #[error("shared memory has layout version {found}, this program knows {known} and the one before")]
     Version {
         /// Version found.
         found: u64,
-        /// Version known.
+        /// Newest version known.
         known: u64,
     },
     /// The header, the directory and the size of the memory disagree.

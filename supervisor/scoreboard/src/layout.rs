@@ -11,8 +11,12 @@ use crate::{ScoreboardError, Series};
 
 /// "TMCPSCOR" in ASCII.
 pub(crate) const MAGIC: u64 = 0x544d_4350_5343_4f52;
-/// Raised with every change of the header or of the fixed words of a seat.
-pub(crate) const VERSION: u64 = 1;
+/// Raised with every change of the header or of the fixed words of a seat. Version 2 added the thread that serves, in a word
+/// that was 0 before.
+pub(crate) const VERSION: u64 = 2;
+/// The oldest version that is still read, so that the counts of the program before this one can be taken over: all positions
+/// follow from the directory in the same way.
+pub(crate) const OLDEST_VERSION: u64 = VERSION - 1;
 
 pub(crate) const WORD_BYTES: u64 = 8;
 pub(crate) const HEADER_WORDS: u64 = 8;
@@ -39,6 +43,7 @@ pub(crate) mod fixed {
     pub(crate) const STATE: usize = 4;
     pub(crate) const STARTED_MS: usize = 5;
     pub(crate) const HEARTBEAT_MS: usize = 6;
+    pub(crate) const TID: usize = 7;
     pub(crate) const IN_FLIGHT: usize = 8;
     pub(crate) const OPEN_STREAMS: usize = 9;
     pub(crate) const OPEN_CONNECTIONS: usize = 10;

@@ -12,6 +12,7 @@
 //! - `board.rs`  the scoreboard as a whole: create, open, sums over all seats
 //! - `seat.rs`   the row of one process
 //! - `series.rs` handles on one metric of one seat, and samples
+//! - `fold.rs`   takes the counts of an older scoreboard over
 //! - `epochs.rs` tag epochs
 //! - `clock.rs`  the clock of heartbeats
 //! - `error.rs`  what can fail
@@ -24,7 +25,7 @@
 //! - Offsets are computed from the validated directory, never read from the file.
 //! - A seat is the row of one process. Two processes never share one; a seat is handed on only after its process was
 //!   reaped and [`Seat::retire`] ran.
-//! - Counters and histograms of a seat are never reset: sums over all seats never fall.
+//! - Counters and histograms of a seat are never reset: sums over all seats never fall, and a [`Fold`] only adds.
 //! - The crate knows nothing of supervision, HTTP or Prometheus.
 //!
 //! # Words, writers, ordering, crashes
@@ -34,9 +35,10 @@
 //! | header and directory | creator, before it shares the descriptor | plain; `fork` or descriptor passing orders it | complete or never shared |
 //! | pid, slot, generation, role, start | the seat's process, in `begin` | relaxed, published by state | stale; state `Exited` says so |
 //! | state | the seat's process; after it was reaped the supervisor (`retire`) | release / acquire | `retire` writes `Exited` |
-//! | heartbeat | the seat's process | relaxed | stops; `retire` leaves it |
+//! | heartbeat | the seat's process, the thread that serves | relaxed | stops; `retire` leaves it |
+//! | thread that serves | the seat's process: `begin` writes 0, then that thread itself | relaxed | stale until the next `begin` |
 //! | in-flight, open streams, open connections, gauges | the seat's process; after reaping the supervisor | relaxed | exact count of what was lost; `retire` reads and zeroes |
-//! | counters, histogram cells | the seat's process (any thread, `fetch_add`) | relaxed | kept; an observation cut in two lacks its share of the sum |
+//! | counters, histogram cells | the seat's process (any thread, `fetch_add`; a [`Fold`] adds to its owner's) | relaxed | kept; an observation cut in two lacks its share of the sum |
 //! | epoch cells | any process (`fetch_add`) | acquire-release | kept; a bump is one instruction, so it happened or it did not |
 //! | epoch incarnation | creator, before it shares the descriptor | plain | kept for the life of the memfd |
 
@@ -44,6 +46,7 @@ mod board;
 mod clock;
 mod epochs;
 mod error;
+mod fold;
 mod layout;
 mod memory;
 mod plan;
@@ -54,6 +57,7 @@ pub use board::{Scoreboard, Totals};
 pub use clock::monotonic_ms;
 pub use epochs::{EPOCH_CELLS, Epochs};
 pub use error::ScoreboardError;
+pub use fold::Fold;
 pub use plan::{
     Kind, MAX_BOUNDS, MAX_DIRECTORY_BYTES, MAX_LABELS, MAX_MEMORY_BYTES, MAX_SEATS, MAX_SERIES, Plan, Series,
 };

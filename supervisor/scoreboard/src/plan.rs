@@ -66,6 +66,11 @@ impl Kind {
             Self::Histogram { bounds_ns } => bounds_ns.len() as u64 + 2,
         }
     }
+
+    /// Whether its cells are never lowered.
+    pub(crate) fn only_grows(&self) -> bool {
+        !matches!(self, Self::Gauge)
+    }
 }
 
 /// Checks series against the limits of this file; a plan and a directory found in memory take the same way.

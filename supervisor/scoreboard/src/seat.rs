@@ -64,6 +64,7 @@ impl Seat {
         self.set(fixed::ROLE, role as u64);
         self.set(fixed::STARTED_MS, now_ms);
         self.set(fixed::HEARTBEAT_MS, now_ms);
+        self.set(fixed::TID, 0);
         // Publishes the words above: whoever sees the state sees them too.
         self.set_state(SeatState::Starting);
     }
@@ -91,6 +92,17 @@ impl Seat {
     /// When its process took the seat, in milliseconds on the monotonic clock.
     pub fn started_ms(&self) -> u64 {
         self.get(fixed::STARTED_MS)
+    }
+
+    /// Says which thread of the process serves: the one that beats calls it, with its thread id (gettid(2)), before its first
+    /// heartbeat.
+    pub fn served_by(&self, tid: u32) {
+        self.set(fixed::TID, u64::from(tid));
+    }
+
+    /// The thread that serves; `None` before it said so, and for a process of a version that did not say.
+    pub fn tid(&self) -> Option<u32> {
+        u32::try_from(self.get(fixed::TID)).ok().filter(|tid| *tid > 0)
     }
 
     /// Says that the serving thread runs, in milliseconds on the monotonic clock.

@@ -31,6 +31,11 @@ fn another_process_sees_the_same_directory_and_numbers() {
     let seen = ours.seat(1).unwrap();
     assert_eq!((seen.pid(), seen.slot(), seen.generation(), seen.role()), (42, 7, 3, Some(Role::Worker)));
     assert_eq!((seen.started_ms(), seen.heartbeat_ms(), seen.state()), (1000, 1050, SeatState::Starting));
+    assert_eq!(seen.tid(), None);
+    seat.served_by(43);
+    assert_eq!(seen.tid(), Some(43));
+    seat.begin(44, 7, 4, Role::Worker, 2000);
+    assert_eq!(seen.tid(), None, "the thread of the process before is not the next one's");
     assert!(ours.seat(3).is_none());
 }
 
@@ -101,7 +106,9 @@ fn many_threads_lose_no_count() {
 
 #[test]
 fn foreign_versions_and_lengths_are_refused() {
-    for (word, value) in [(0u64, 1u64), (1, 2), (2, 99), (3, 4), (3, u64::MAX), (4, 8), (5, 0), (6, u64::MAX), (6, 3)] {
+    for (word, value) in
+        [(0u64, 1u64), (1, 0), (1, 3), (2, 99), (3, 4), (3, u64::MAX), (4, 8), (5, 0), (6, u64::MAX), (6, 3)]
+    {
         let fd = board().try_clone_fd().unwrap();
         File::from(fd.try_clone().unwrap()).write_all_at(&value.to_le_bytes(), word * 8).unwrap();
         assert!(Scoreboard::open(fd).is_err(), "word {word} = {value} was accepted");
