@@ -139,6 +139,7 @@ impl Supervisor {
             },
             in_flight: seats().map(task_mcp_scoreboard::Seat::in_flight).sum(),
             open_streams: seats().map(task_mcp_scoreboard::Seat::open_streams).sum(),
+            open_connections: seats().map(task_mcp_scoreboard::Seat::open_connections).sum(),
             last_exit: record.and_then(|record| record.last_exit.clone()),
         }
     }

@@ -92,6 +92,8 @@ pub struct SlotStatus {
     pub in_flight: u64,
     /// Streams open, of both processes.
     pub open_streams: u64,
+    /// Connections its processes hold open, with and without a request.
+    pub open_connections: u64,
     /// How the last process that ended did so.
     pub last_exit: Option<String>,
 }
