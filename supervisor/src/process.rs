@@ -26,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) pidfd: OwnedFd,
     pub(crate) seat: Seat,
     pub(crate) seat_index: u16,
+    /// What it was started with, or has taken over.
+    pub(crate) revision: u64,
     pub(crate) starvation: Starvation,
     /// `None` once the link ended.
     pub(crate) link: Option<Link>,

@@ -15,21 +15,21 @@ use tracing::{debug, info, warn};
 
 use crate::control::Server;
 use crate::instance::Instance;
+use crate::launch::{Configured, ReadSettings};
 use crate::listen::{Inherited, Listeners};
-use crate::memory::SharedMemory;
+use crate::memory::{SharedMemory, sealed};
 use crate::process::{Lost, Running};
+use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::Tally;
-use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
+use crate::{Exit, Launch, OnReady, SupervisorError};
 
 /// The program of this process, even if its file was replaced since (proc_pid_exe(5)).
 const THIS_PROGRAM: &str = "/proc/self/exe";
 /// The supervisor's heartbeat comes at least this often, in milliseconds.
 const HEARTBEAT_MS: u64 = 1_000;
-/// Number of the settings an instance starts with.
-const FIRST_REVISION: u64 = 1;
 /// Seat of the supervisor itself.
 const OWN_SEAT: u16 = 0;
 
@@ -80,13 +80,12 @@ pub(crate) struct Supervisor {
     pub(crate) exit: Option<Exit>,
     pub(crate) processes: BTreeMap<u64, Running>,
     pub(crate) listeners: Listeners,
-    /// Number of the settings in force.
-    pub(crate) revision: u64,
+    pub(crate) revisions: Revisions,
+    pub(crate) read_settings: ReadSettings,
     pub(crate) steering: Steering,
     pub(crate) shared: SharedMemory,
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
-    pub(crate) program: PathBuf,
     pub(crate) control: Server,
     /// What is remembered of each post; as many entries as there were slots.
     pub(crate) records: BTreeMap<Post, Record>,
@@ -101,8 +100,15 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
-        let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args } = launch;
-        let workers = if workers == 0 { available_processors() } else { workers }.min(MAX_SLOTS);
+        let Launch {
+            configured: Configured { settings, snapshot },
+            read_settings,
+            series,
+            on_ready,
+            build,
+            extra_args,
+        } = launch;
+        let workers = settings.server.workers.clamp(1, MAX_SLOTS);
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
@@ -110,8 +116,9 @@ impl Supervisor {
         let control = Server::open(&control_socket(&settings))?;
         let mut inherited = Inherited::default();
         let listeners =
-            Listeners::open(FIRST_REVISION, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
-        let shared = SharedMemory::create(policy.seats(), series, &settings_snapshot)?;
+            Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
+        let shared = SharedMemory::create(policy.seats(), series)?;
+        let snapshot = sealed(&snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
             what: "seat of the supervisor",
             found: u64::from(OWN_SEAT),
@@ -120,19 +127,19 @@ impl Supervisor {
         own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());
         own_seat.set_state(SeatState::Live);
         Ok(Self {
-            state: State::new(policy, RandomState::new().hash_one(std::process::id())),
+            state: State::new(policy, Revisions::FIRST, RandomState::new().hash_one(std::process::id())),
             events: Vec::new(),
             exit: None,
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
-            revision: FIRST_REVISION,
+            revisions: Revisions::new(Revision { settings, snapshot, program: program.to_owned() }),
+            read_settings,
             control,
             records: BTreeMap::new(),
             steering: Steering::default(),
             shared,
             own_seat,
-            program: program.to_owned(),
             extra_args,
             on_ready: Some(on_ready),
             build,
@@ -150,6 +157,7 @@ impl Supervisor {
                 self.carry_out(action);
             }
         }
+        self.revisions.decided();
         self.tally.slots(self.state.live_workers(), self.state.broken_slots());
         self.own_seat.heartbeat(monotonic_ms());
     }
@@ -174,7 +182,7 @@ impl Supervisor {
         for signal in self.signals.received() {
             match signal {
                 Signal::Stop => self.events.push(Event::Stop),
-                Signal::Restart => self.events.push(Event::Restart),
+                Signal::Reload => self.events.push(Event::Reload),
                 Signal::OneMore => self.scale_by(1),
                 Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
@@ -279,7 +287,7 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
         }
         Received::Message(FromProcess::Applied { revision }) => {
             debug!(process = %post, generation, revision, "A process has taken settings over.");
-            None
+            Some(Event::Applied { generation, revision })
         }
         Received::Message(FromProcess::Draining) => {
             debug!(process = %post, generation, "A process drains.");
@@ -310,7 +318,7 @@ fn exit_text(code: Option<i32>, signal: Option<i32>) -> String {
     }
 }
 
-fn policy(settings: &Settings, workers: u16) -> Policy {
+pub(crate) fn policy(settings: &Settings, workers: u16) -> Policy {
     Policy {
         workers,
         boot_timeout_ms: settings.supervisor.boot_timeout_s.saturating_mul(1000),

@@ -12,6 +12,11 @@ pub enum Request {
     Status,
     /// Replace all workers one by one; answered when that is done or was abandoned.
     Restart,
+    /// Read the settings again; answered when they are in force, or with the reason why they are not.
+    Reload,
+    /// Go on with the program that has the place of the running one now; answered when it is in force, or with the reason why it
+    /// is not.
+    Upgrade,
     /// Have so many workers; answered when the workers of new slots serve and the slots to close are closed, or
     /// when one cannot start. A later request for another number supersedes it.
     Scale {
