@@ -31,7 +31,7 @@ Exit codes: 0 done; 1 `call`, `ctl` or `openspec` says no; 64 usage; 69 somethin
 Try it: task-mcp serve --demo";
 
 /// Where settings come from. Accepted before and after the command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct SourceArgs {
     /// Settings file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
@@ -120,6 +120,10 @@ pub(crate) enum CtlCommand {
     Status,
     /// Replace all workers one by one without losing a call; answers when it is done, exit code 1 if it was abandoned
     Restart,
+    /// Read the settings again; answers when they are in force, exit code 1 with the reason if those before stay
+    Reload,
+    /// Go on with the program that was installed in the place of the running one; exit code 1 with the reason if it cannot
+    Upgrade,
     /// Have this many workers; answers when it is done
     Scale {
         /// Number of workers

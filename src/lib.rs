@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use task_mcp_tools::Tool;
+pub use task_mcp_worker::Faults;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
@@ -36,6 +37,8 @@ use crate::failure::Failure;
 pub struct Extensions {
     /// Tools beside the built-in ones.
     pub tools: Vec<Arc<dyn Tool>>,
+    /// What its workers do wrong on purpose: for tests, and nothing else.
+    pub faults: Faults,
 }
 
 /// The whole program: reads the arguments, runs one command, and says how it went.

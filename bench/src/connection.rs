@@ -1,6 +1,11 @@
 //! One TCP connection: opening, the check before reuse, one exchange.
 
-use std::{io, mem::MaybeUninit, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    mem::MaybeUninit,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use socket2::SockRef;
 use tokio::{
@@ -27,6 +32,8 @@ pub struct Connection {
     body: Vec<u8>,
     answers: u64,
     closes: bool,
+    local_port: u16,
+    sent: Option<Instant>,
 }
 
 impl Connection {
@@ -39,12 +46,23 @@ impl Connection {
             }
         };
         stream.set_nodelay(true).map_err(|error| Failure::connecting(&error))?;
-        Ok(Self { stream, input: Vec::new(), body: Vec::new(), answers: 0, closes: false })
+        let local_port = stream.local_addr().map_err(|error| Failure::connecting(&error))?.port();
+        Ok(Self { stream, input: Vec::new(), body: Vec::new(), answers: 0, closes: false, local_port, sent: None })
     }
 
     /// Whether this connection has carried an answer already.
     pub fn freshness(&self) -> Freshness {
         if self.answers == 0 { Freshness::Fresh } else { Freshness::Reused }
+    }
+
+    /// The port of this end, by which the server's end can be found.
+    pub fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
+    /// When the last request had been handed to the kernel as a whole; `None` if it was not.
+    pub fn sent(&self) -> Option<Instant> {
+        self.sent
     }
 
     /// Whether another request may be written: the server announced no close and sent no FIN.
@@ -81,9 +99,11 @@ impl Connection {
     async fn talk(&mut self, request: &[u8]) -> Result<Head, Failure> {
         self.input.clear();
         self.body.clear();
+        self.sent = None;
         // A server may answer before it has read the whole request (413), and close or stop reading. Then the
         // answer counts, not the write.
         let sent = self.send(request).await;
+        self.sent = matches!(sent, Ok(Sent::Whole)).then(Instant::now);
         match (self.read_answer().await, sent) {
             (Ok(head), Ok(Sent::Whole)) => Ok(head),
             (Ok(head), _) => Ok(Head { closes: true, ..head }),

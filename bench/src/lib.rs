@@ -22,6 +22,7 @@
 //! - A request is sent at most once; nothing is retried, so a count is a fact about the server.
 //! - A connection is reused only if the peer has not closed it yet: a request written into a closed
 //!   connection would be a fault of the client, and would be counted as one of the server.
+//! - What the generator itself could not do shows in the report: how late requests left, and how many never did.
 
 mod answer;
 mod connection;
@@ -37,7 +38,7 @@ pub use answer::{Answer, Response};
 pub use connection::Connection;
 pub use error::Error;
 pub use fetch::fetch;
-pub use outcome::{Failure, Freshness, Outcome};
+pub use outcome::{Failure, Freshness, Mishap, Outcome};
 pub use plan::{Control, Pace, Plan, Reuse};
 pub use report::Report;
 pub use request::Request;

@@ -1,6 +1,6 @@
 //! The classes a request can end in.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Instant};
 
 /// What became of one request. The order is that of [`Outcome::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,21 @@ pub enum Freshness {
     Reused,
 }
 
+/// A request that did not end well, for whoever wants to know what else happened at that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mishap {
+    /// The class; never [`Outcome::Ok`].
+    pub outcome: Outcome,
+    /// Whether its connection had carried a request before.
+    pub freshness: Freshness,
+    /// The connection's port at this end; `None` if there was no connection.
+    pub local_port: Option<u16>,
+    /// When the kernel had the whole request; `None` if it never had.
+    pub sent: Option<Instant>,
+    /// When the outcome was known.
+    pub ended: Instant,
+}
+
 /// A request without a complete answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{outcome}: {detail}")]
@@ -110,5 +125,26 @@ impl Failure {
     pub(crate) fn talking(step: &str, error: &io::Error) -> Self {
         let outcome = if error.kind() == io::ErrorKind::TimedOut { Outcome::Timeout } else { Outcome::Reset };
         Self::new(outcome, format!("{step}: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_not_charged_to_the_server() {
+        // errno(3) as Linux numbers it: EMFILE, ENFILE, ENOBUFS, EADDRNOTAVAIL (out of ports), EADDRINUSE, EPERM.
+        for errno in [24, 23, 105, 99, 98, 1] {
+            let failure = Failure::connecting(&io::Error::from_raw_os_error(errno));
+            assert_eq!(failure.outcome, Outcome::Local, "{failure}");
+        }
+        for (errno, outcome) in [(111, Outcome::Refused), (104, Outcome::Reset), (110, Outcome::Timeout)] {
+            assert_eq!(Failure::connecting(&io::Error::from_raw_os_error(errno)).outcome, outcome);
+        }
+        // EPIPE and ECONNRESET under a request are the same event, seen at a different moment.
+        for errno in [32, 104] {
+            assert_eq!(Failure::talking("write", &io::Error::from_raw_os_error(errno)).outcome, Outcome::Reset);
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{error::Error, request::Request};
@@ -45,7 +45,8 @@ pub enum Pace {
     /// Each connection sends as soon as its last answer is complete.
     Closed,
     /// Requests are due at a fixed rate, whatever the server does. Latency counts from the moment a request
-    /// was due, so that a stall costs every request it delays. The timer's grain is one millisecond.
+    /// was due, so that a stall costs every request it delays; a request that no connection was free for before the
+    /// run ended is counted as unsent. The timer's grain is one millisecond: what is due within it leaves together.
     Open {
         /// Requests due in a second, over all connections.
         per_s: f64,
@@ -64,7 +65,7 @@ pub enum Reuse {
 /// A run seen from another thread. Clones belong to the same run; a second run needs one of its own.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
-    stopped: Arc<AtomicBool>,
+    stopped: Arc<OnceLock<Instant>>,
     finished: Arc<AtomicU64>,
 }
 
@@ -106,17 +107,21 @@ impl Plan {
 impl Control {
     /// Ends the run: requests under way are completed, no other leaves.
     pub fn stop(&self) {
-        // Relaxed is enough for both words: they order nothing else.
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stopped.get_or_init(Instant::now);
     }
 
     /// Requests whose outcome is known so far.
     pub fn finished(&self) -> u64 {
+        // Relaxed is enough: it orders nothing else.
         self.finished.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stopped_at().is_some()
+    }
+
+    pub(crate) fn stopped_at(&self) -> Option<Instant> {
+        self.stopped.get().copied()
     }
 
     pub(crate) fn count(&self) {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use tokio::{task::JoinSet, time::sleep_until};
 use crate::{
     connection::Connection,
     error::Error,
-    outcome::{Failure, Freshness, Outcome},
+    outcome::{Failure, Freshness, Mishap, Outcome},
     plan::{Pace, Plan, Reuse},
     report::Report,
 };
@@ -27,17 +27,18 @@ pub fn run(plan: &Plan) -> Result<Report, Error> {
 
 async fn drive(plan: &Plan) -> Result<Report, Error> {
     let started = Instant::now();
-    let shared = Arc::new(Shared::new(plan, started));
+    let shared = Arc::new(Shared::new(plan, started)?);
     let mut lanes = JoinSet::new();
     for _ in 0..plan.connections {
-        let lane = Lane { shared: Arc::clone(&shared), connection: None, report: Report::new()? };
+        let lane = Lane { shared: Arc::clone(&shared), connection: None };
         lanes.spawn(lane.drive());
     }
-    let mut report = Report::new()?;
     while let Some(lane) = lanes.join_next().await {
-        report.merge(&lane.map_err(Error::Lost)?);
+        lane.map_err(Error::Lost)?;
     }
+    let mut report = shared.report().clone();
     report.elapsed = started.elapsed();
+    report.unsent = shared.due().saturating_sub(report.total());
     Ok(report)
 }
 
@@ -49,14 +50,39 @@ struct Shared {
     started: Instant,
     /// Number of the next request; taken by the lane that will send it.
     next: AtomicU64,
+    /// Written by all lanes, which share one thread: nobody ever waits for it.
+    report: Mutex<Report>,
 }
 
 impl Shared {
-    fn new(plan: &Plan, started: Instant) -> Self {
+    fn new(plan: &Plan, started: Instant) -> Result<Self, Error> {
         let authority = plan.address.to_string();
         let keep_alive = plan.reuse == Reuse::KeepAlive;
         let wire = plan.requests.iter().map(|request| request.to_bytes(&authority, keep_alive)).collect();
-        Self { plan: plan.clone(), wire, started, next: AtomicU64::new(0) }
+        let report = Mutex::new(Report::new()?);
+        Ok(Self { plan: plan.clone(), wire, started, next: AtomicU64::new(0), report })
+    }
+
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, sent: Mishap, due: Instant) {
+        let mut report = self.report();
+        report.record(sent.outcome, sent.freshness, due.elapsed());
+        if sent.outcome != Outcome::Ok {
+            report.record_mishap(sent);
+        }
+        self.plan.control.count();
+    }
+
+    /// Requests of an open loop that were due before the run ended; 0 for a closed one.
+    fn due(&self) -> u64 {
+        let Pace::Open { per_s } = self.plan.pace else { return 0 };
+        let stopped = self.plan.control.stopped_at().map(|at| at.saturating_duration_since(self.started));
+        let end = stopped.map_or(self.plan.max_duration, |stopped| stopped.min(self.plan.max_duration));
+        // The first is due at once. A rate of 10^6 for years still fits.
+        ((end.as_secs_f64() * per_s).ceil() as u64).min(self.plan.max_requests)
     }
 
     /// The next request's number and the moment it is due; `None` when the run is over.
@@ -82,44 +108,51 @@ impl Shared {
 struct Lane {
     shared: Arc<Shared>,
     connection: Option<Connection>,
-    report: Report,
 }
 
 impl Lane {
-    async fn drive(mut self) -> Report {
+    async fn drive(mut self) {
         while let Some((number, due)) = self.shared.take() {
             sleep_until(due.into()).await;
             if self.shared.plan.control.is_stopped() {
                 break;
             }
-            let (outcome, freshness) = self.send(number).await;
-            self.report.record(outcome, freshness, due.elapsed());
-            self.shared.plan.control.count();
+            self.shared.report().record_lag(due.elapsed());
+            let sent = self.send(number).await;
+            self.shared.note(sent, due);
             // A server that answers or refuses at once would otherwise keep this lane from ever yielding.
             tokio::task::yield_now().await;
         }
-        self.report
     }
 
-    async fn send(&mut self, number: u64) -> (Outcome, Freshness) {
+    /// What became of one request, good or bad.
+    async fn send(&mut self, number: u64) -> Mishap {
         let shared = Arc::clone(&self.shared);
+        let ended = |outcome, freshness, local_port, sent| Mishap {
+            outcome,
+            freshness,
+            local_port,
+            sent,
+            ended: Instant::now(),
+        };
         let mut connection = match self.reuse_or_open().await {
             Ok(connection) => connection,
-            Err(failure) => return (failure.outcome, Freshness::Fresh),
+            Err(failure) => return ended(failure.outcome, Freshness::Fresh, None, None),
         };
-        let freshness = connection.freshness();
-        let outcome = match connection.exchange(shared.bytes(number), shared.plan.timeout).await {
-            Ok(answer) => {
-                self.report.announced_closes += u64::from(answer.closes);
-                self.report.record_status(answer.status);
-                judge(answer.status, answer.body, shared.plan.expect.as_deref())
-            }
-            Err(failure) => return (failure.outcome, freshness),
-        };
-        if shared.plan.reuse == Reuse::KeepAlive {
+        let (freshness, port) = (connection.freshness(), Some(connection.local_port()));
+        let exchanged = connection.exchange(shared.bytes(number), shared.plan.timeout).await;
+        let outcome = exchanged.as_ref().map(|answer| {
+            let mut report = shared.report();
+            report.announced_closes += u64::from(answer.closes);
+            report.record_status(answer.status);
+            judge(answer.status, answer.body, shared.plan.expect.as_deref())
+        });
+        let outcome = outcome.map_err(|failure| failure.outcome);
+        let done = ended(outcome.unwrap_or_else(|failed| failed), freshness, port, connection.sent());
+        if outcome.is_ok() && shared.plan.reuse == Reuse::KeepAlive {
             self.connection = Some(connection);
         }
-        (outcome, freshness)
+        done
     }
 
     async fn reuse_or_open(&mut self) -> Result<Connection, Failure> {
@@ -127,7 +160,7 @@ impl Lane {
             return Ok(connection);
         }
         let opened = Connection::open(self.shared.plan.address, self.shared.plan.timeout).await?;
-        self.report.connections_opened += 1;
+        self.shared.report().connections_opened += 1;
         Ok(opened)
     }
 }

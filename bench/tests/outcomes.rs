@@ -227,3 +227,59 @@ fn a_plan_outside_its_limits_names_field_and_limit() {
     (plan.connections, plan.pace) = (1, Pace::Open { per_s: 0.0 });
     assert!(run(&plan).unwrap_err().to_string().contains("pace.per_s"));
 }
+
+#[test]
+fn three_thousand_requests_a_second_leave_when_they_are_due() {
+    let address = server(always(OK));
+    for reuse in [Reuse::KeepAlive, Reuse::OnePerRequest] {
+        let mut plan = plan(address);
+        (plan.connections, plan.pace, plan.reuse) = (64, Pace::Open { per_s: 3_000.0 }, reuse);
+        (plan.max_requests, plan.max_duration) = (u64::MAX, Duration::from_secs(1));
+        plan.timeout = Duration::from_secs(10);
+        let report = run(&plan).unwrap();
+        assert_eq!(report.total() + report.unsent(), 3_000, "every request that was due is accounted for: {report}");
+        assert_eq!(report.failed(), 0, "{report}");
+        // Half of them within a few grains of the timer, even when the machine has other things to do.
+        assert!(report.lag_us(0.5) < 50_000, "{report}");
+    }
+}
+
+#[test]
+fn what_no_connection_was_free_for_is_not_forgotten() {
+    // One connection, an answer takes 100 ms: of 100 due in a second, about 10 leave.
+    let mut plan = plan(server(|mut stream| {
+        while read_request(&mut stream) {
+            thread::sleep(Duration::from_millis(100));
+            stream.write_all(OK).unwrap();
+        }
+    }));
+    (plan.connections, plan.max_requests, plan.pace) = (1, u64::MAX, Pace::Open { per_s: 100.0 });
+    plan.max_duration = Duration::from_secs(1);
+    plan.timeout = Duration::from_secs(5);
+    let report = run(&plan).unwrap();
+    assert_eq!(report.total() + report.unsent(), 100, "{report}");
+    assert!(report.unsent() >= 85 && report.lag_us(1.0) > 500_000, "{report}");
+}
+
+#[test]
+fn a_mishap_tells_connection_and_moments() {
+    let mut plan = plan(server(|mut stream| {
+        read_request(&mut stream);
+        thread::sleep(Duration::from_millis(50));
+    }));
+    (plan.connections, plan.max_requests) = (1, 2);
+    let started = Instant::now();
+    let report = run(&plan).unwrap();
+    assert_eq!(report.mishaps().len(), 2, "{report}");
+    for mishap in report.mishaps() {
+        let sent = mishap.sent.expect("the kernel had it");
+        assert!(mishap.outcome == Outcome::Eof && mishap.local_port.is_some_and(|port| port > 0), "{mishap:?}");
+        assert!(started <= sent && sent + Duration::from_millis(40) < mishap.ended, "{mishap:?}");
+    }
+    assert!(report.failure_latency_us(0.5) >= 50_000 && report.latency_us(0.5) == 0, "{report}");
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    plan.address = nobody;
+    let refused = run(&plan).unwrap();
+    assert!(refused.mishaps().iter().all(|mishap| mishap.sent.is_none() && mishap.local_port.is_none()), "{refused}");
+}

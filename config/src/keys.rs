@@ -3,6 +3,8 @@
 use crate::checks::{self, Check};
 use crate::{connections, urls};
 
+use Takes::{InPlace, NewAdmin, NewInstance, NewWorkers};
+
 /// One key.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -12,6 +14,23 @@ pub(crate) struct Key {
     pub(crate) rule: Rule,
     /// Whether any part of the server acts on it; a key without effect warns when it is set.
     pub(crate) has_effect: bool,
+    /// What a running instance does for another value.
+    pub(crate) takes: Takes,
+}
+
+/// What it takes to put another value of a key in force while the instance runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Nothing: the processes take it over in place.
+    InPlace,
+    /// New worker processes.
+    NewWorkers,
+    /// A new admin process.
+    NewAdmin,
+    /// Both.
+    NewProcesses,
+    /// It cannot be done: the instance has to be started again.
+    NewInstance,
 }
 
 /// What the value of a key must be.
@@ -29,35 +48,35 @@ pub(crate) enum Rule {
 
 /// All keys, in the order of `default.toml`.
 pub(crate) const KEYS: &[Key] = &[
-    list("server.listen", checks::address, 16).required(),
-    number("server.workers", 0, 256, "processes"),
-    text("server.public_url", urls::public_url),
-    list("server.allowed_origins", urls::origin, ENTRIES),
-    list("server.allowed_hosts", urls::host, ENTRIES),
-    number("server.heartbeat_ms", 50, 600_000, "milliseconds"),
-    text("admin.listen", checks::address).required(),
-    text("admin.token", checks::token),
-    number("limits.max_connections", 1, 1_000_000, "connections"),
-    number("limits.max_connections_per_ip", 1, 1_000_000, "connections").no_effect_yet(),
-    number("limits.keep_alive_s", 1, 86_400, "seconds"),
-    number("limits.headers_timeout_ms", 10, 600_000, "milliseconds"),
-    number("limits.body_timeout_ms", 10, 3_600_000, "milliseconds"),
-    number("limits.idle_timeout_s", 1, 86_400, "seconds").no_effect_yet(),
-    number("limits.body_bytes", 256, 268_435_456, "bytes"),
-    number("limits.response_bytes", 256, 268_435_456, "bytes"),
+    list("server.listen", checks::address, 16).required().takes(NewWorkers),
+    number("server.workers", 0, 256, "processes").takes(NewWorkers),
+    text("server.public_url", urls::public_url).takes(InPlace),
+    list("server.allowed_origins", urls::origin, ENTRIES).takes(InPlace),
+    list("server.allowed_hosts", urls::host, ENTRIES).takes(InPlace),
+    number("server.heartbeat_ms", 50, 600_000, "milliseconds").takes(InPlace),
+    text("admin.listen", checks::address).required().takes(NewAdmin),
+    text("admin.token", checks::token).takes(InPlace),
+    number("limits.max_connections", 1, 1_000_000, "connections").takes(NewWorkers),
+    number("limits.max_connections_per_ip", 1, 1_000_000, "connections").no_effect_yet().takes(NewWorkers),
+    number("limits.keep_alive_s", 1, 86_400, "seconds").takes(NewWorkers),
+    number("limits.headers_timeout_ms", 10, 600_000, "milliseconds").takes(NewWorkers),
+    number("limits.body_timeout_ms", 10, 3_600_000, "milliseconds").takes(InPlace),
+    number("limits.idle_timeout_s", 1, 86_400, "seconds").no_effect_yet().takes(NewWorkers),
+    number("limits.body_bytes", 256, 268_435_456, "bytes").takes(InPlace),
+    number("limits.response_bytes", 256, 268_435_456, "bytes").takes(InPlace),
     // serde_json itself gives up at 128 levels; ours must be reached first.
-    number("limits.json_depth", 4, 120, "levels"),
-    number("limits.requests_per_minute", 0, 1_000_000, "requests a minute").no_effect_yet(),
-    list("limits.trusted_proxies", checks::network, ENTRIES).no_effect_yet(),
-    text("tls.cert", checks::path).no_effect_yet(),
-    text("tls.key", checks::path).no_effect_yet(),
-    text("tls.client_ca", checks::path).no_effect_yet(),
-    list("auth.tokens", checks::token, ENTRIES),
-    text("auth.tokens_file", checks::path).no_effect_yet(),
-    list("auth.sealing_keys", checks::sealing_key, ENTRIES).no_effect_yet(),
-    text("auth.jwt.issuer", checks::anything).no_effect_yet(),
-    text("auth.jwt.audience", checks::anything).no_effect_yet(),
-    text("auth.jwt.jwks_url", urls::web_url).no_effect_yet(),
+    number("limits.json_depth", 4, 120, "levels").takes(InPlace),
+    number("limits.requests_per_minute", 0, 1_000_000, "requests a minute").no_effect_yet().takes(NewWorkers),
+    list("limits.trusted_proxies", checks::network, ENTRIES).no_effect_yet().takes(NewWorkers),
+    text("tls.cert", checks::path).no_effect_yet().takes(NewWorkers),
+    text("tls.key", checks::path).no_effect_yet().takes(NewWorkers),
+    text("tls.client_ca", checks::path).no_effect_yet().takes(NewWorkers),
+    list("auth.tokens", checks::token, ENTRIES).takes(InPlace),
+    text("auth.tokens_file", checks::path).no_effect_yet().takes(NewWorkers),
+    list("auth.sealing_keys", checks::sealing_key, ENTRIES).no_effect_yet().takes(NewWorkers),
+    text("auth.jwt.issuer", checks::anything).no_effect_yet().takes(NewWorkers),
+    text("auth.jwt.audience", checks::anything).no_effect_yet().takes(NewWorkers),
+    text("auth.jwt.jwks_url", urls::web_url).no_effect_yet().takes(NewWorkers),
     choice("cache.backend", &["embedded", "redis", "none"]).no_effect_yet(),
     number("cache.ttl_s", 1, 604_800, "seconds").no_effect_yet(),
     choice("cache.coherence", &["strict", "tracked"]).no_effect_yet(),
@@ -69,20 +88,20 @@ pub(crate) const KEYS: &[Key] = &[
     number("store.changes", 1, 10_000_000, "changes"),
     number("store.poll_ms", 50, 600_000, "milliseconds"),
     text("store.postgres.url", connections::postgres_url).no_effect_yet(),
-    number("tools.deadline_ms", 10, 3_600_000, "milliseconds"),
-    number("tools.threads", 0, 1024, "threads"),
-    number("tools.queue", 1, 65_536, "jobs"),
-    text("supervisor.runtime_dir", checks::path),
-    text("supervisor.state_dir", checks::path).no_effect_yet(),
-    text("supervisor.control_socket", checks::path),
-    number("supervisor.drain_timeout_s", 1, 3600, "seconds"),
-    number("supervisor.lame_duck_ms", 0, 60_000, "milliseconds"),
-    number("supervisor.boot_timeout_s", 1, 600, "seconds"),
-    number("supervisor.restart_delay_ms", 1, 60_000, "milliseconds"),
-    number("supervisor.restart_delay_max_ms", 1, 600_000, "milliseconds"),
-    number("supervisor.restart_limit", 1, 1000, "deaths"),
-    choice("telemetry.log_format", &["text", "json"]),
-    choice("telemetry.log_level", &["error", "warn", "info", "debug", "trace"]),
+    number("tools.deadline_ms", 10, 3_600_000, "milliseconds").takes(InPlace),
+    number("tools.threads", 0, 1024, "threads").takes(NewWorkers),
+    number("tools.queue", 1, 65_536, "jobs").takes(NewWorkers),
+    text("supervisor.runtime_dir", checks::path).takes(NewInstance),
+    text("supervisor.state_dir", checks::path).no_effect_yet().takes(NewInstance),
+    text("supervisor.control_socket", checks::path).takes(NewInstance),
+    number("supervisor.drain_timeout_s", 1, 3600, "seconds").takes(InPlace),
+    number("supervisor.lame_duck_ms", 0, 60_000, "milliseconds").takes(InPlace),
+    number("supervisor.boot_timeout_s", 1, 600, "seconds").takes(InPlace),
+    number("supervisor.restart_delay_ms", 1, 60_000, "milliseconds").takes(InPlace),
+    number("supervisor.restart_delay_max_ms", 1, 600_000, "milliseconds").takes(InPlace),
+    number("supervisor.restart_limit", 1, 1000, "deaths").takes(InPlace),
+    choice("telemetry.log_format", &["text", "json"]).takes(InPlace),
+    choice("telemetry.log_level", &["error", "warn", "info", "debug", "trace"]).takes(InPlace),
 ];
 
 /// The key with this dotted path.
@@ -94,7 +113,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
 const ENTRIES: usize = 1024;
 
 const fn key(path: &'static str, rule: Rule) -> Key {
-    Key { path, rule, has_effect: true }
+    Key { path, rule, has_effect: true, takes: Takes::NewProcesses }
 }
 
 const fn number(path: &'static str, min: u64, max: u64, unit: &'static str) -> Key {
@@ -116,6 +135,11 @@ const fn list(path: &'static str, check: Check, max: usize) -> Key {
 impl Key {
     const fn no_effect_yet(mut self) -> Self {
         self.has_effect = false;
+        self
+    }
+
+    const fn takes(mut self, takes: Takes) -> Self {
+        self.takes = takes;
         self
     }
 

@@ -8,7 +8,8 @@
 //! - `load.rs`: the layers (figment) and the order of checks
 //! - `sources.rs`: what is looked at, and which settings file counts
 //! - `file.rs`, `environment.rs`, `aliases.rs`, `arguments.rs`: one layer each, as a list of given values
-//! - `keys.rs`: every key with its rule, and whether it has an effect; `suggest.rs`: the nearest known key
+//! - `keys.rs`: every key with its rule, whether it has an effect, and what it takes to change it while an instance runs;
+//!   `suggest.rs`: the nearest known key; `changes.rs`: what other settings take
 //! - `given.rs`: one value from one place, read by the type of its key
 //! - `checks.rs`: what a single value must be; `urls.rs`: the same for URLs and hosts of clients; `connections.rs`: for
 //!   connection URLs; `combinations.rs`: what values must be together
@@ -29,6 +30,7 @@ mod accessors;
 mod aliases;
 mod arguments;
 mod canonical;
+mod changes;
 mod checks;
 mod combinations;
 mod connections;
@@ -48,6 +50,7 @@ mod suggest;
 mod testing;
 mod urls;
 
+pub use changes::Changes;
 pub use load::{Loaded, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use render::render;

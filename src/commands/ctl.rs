@@ -17,6 +17,8 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
     let request = match &arguments.command {
         CtlCommand::Status => Request::Status,
         CtlCommand::Restart => Request::Restart,
+        CtlCommand::Reload => Request::Reload,
+        CtlCommand::Upgrade => Request::Upgrade,
         CtlCommand::Scale { workers } => Request::Scale { workers: *workers },
         CtlCommand::Stop => Request::Drain,
     };

@@ -13,7 +13,7 @@ use crate::logging;
 /// Runs a worker process.
 pub(crate) fn worker(boot: &BootArgs, extensions: Extensions) -> Result<ExitCode, Failure> {
     task_mcp_tools::panics::install_hook();
-    finish(run_worker(&inheritance(boot), &build(), extensions.tools, logging::start))
+    finish(run_worker(&inheritance(boot), &build(), extensions.tools, extensions.faults, logging::start))
 }
 
 /// Runs the admin process.

@@ -1,9 +1,11 @@
 //! `task-mcp serve`: the supervisor of an instance.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use task_mcp_supervisor::{Launch, available_processors};
+use task_mcp_config::{ConfigError, Loaded};
+use task_mcp_supervisor::{Configured, Launch, available_processors};
 
 use crate::Extensions;
 use crate::banner::banner;
@@ -26,25 +28,17 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         Some(sample) => load_with_root(sources, Some(sample.path()))?,
         None => load_settings(sources, &arguments.root)?,
     };
-    let mut settings = loaded.settings;
-    logging::start(&settings.telemetry);
-    for warning in &loaded.warnings {
-        tracing::warn!(setting = warning.key, "{warning}");
-    }
-    // The processes divide threads and connections by this number, so it is settled before they start.
-    if settings.server.workers == 0 {
-        settings.server.workers = available_processors();
-    }
-    if settings.tools.threads == 0 {
-        settings.tools.threads = available_processors();
-    }
+    logging::start(&loaded.settings.telemetry);
+    warn(&loaded);
     let build = build();
-    let shown = settings.clone();
+    let configured = configured(loaded)?;
+    let shown = configured.settings.clone();
     let version = build.version.clone();
+    let root = sample.as_ref().map(|sample| sample.path().to_owned()).or_else(|| arguments.root.root.clone());
+    let sources = sources.clone();
     let exit = task_mcp_supervisor::run(Launch {
-        settings_snapshot: settings.snapshot()?,
-        workers: settings.server.workers,
-        settings,
+        configured,
+        read_settings: Box::new(move || read_again(&sources, root.as_deref())),
         series: series(&inventory(extensions)),
         on_ready: Box::new(move |ready| {
             // It serves whether anybody reads this or not.
@@ -56,4 +50,31 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         extra_args: Vec::new(),
     })?;
     Ok(ExitCode::from(exit.code()))
+}
+
+/// The settings as they are now, from where they came from at the start.
+fn read_again(sources: &SourceArgs, root: Option<&Path>) -> Result<Configured, String> {
+    let read = load_with_root(sources, root).and_then(|loaded| {
+        warn(&loaded);
+        configured(loaded)
+    });
+    read.map_err(|error| error.to_string())
+}
+
+fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!(setting = warning.key, "{warning}");
+    }
+}
+
+/// The processes divide threads and connections by these numbers, so they are settled before any process starts.
+fn configured(loaded: Loaded) -> Result<Configured, ConfigError> {
+    let mut settings = loaded.settings;
+    if settings.server.workers == 0 {
+        settings.server.workers = available_processors();
+    }
+    if settings.tools.threads == 0 {
+        settings.tools.threads = available_processors();
+    }
+    Ok(Configured { snapshot: settings.snapshot()?, settings })
 }

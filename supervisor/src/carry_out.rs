@@ -1,7 +1,7 @@
 //! Does what was decided.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
@@ -14,13 +14,19 @@ use crate::process::{Link, Running};
 use crate::run::Supervisor;
 use crate::spawn::{Order, spawn};
 use crate::starved::Starvation;
-use crate::step::{Action, Event, KillReason, Notice, Post, RestartFailure};
+use crate::step::{Action, Event, KillReason, Notice, Post, RestartFailure, What};
 
 impl Supervisor {
     /// Carries out one action. A failure becomes an event of the next pass.
     pub(crate) fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Spawn { post, generation, seat, restart } => self.start(post, generation, seat, restart),
+            Action::Load => self.load(),
+            Action::Apply { generation, revision } => self.apply(generation, revision),
+            Action::Keep { revisions } => self.keep(&revisions),
+            Action::Check | Action::GiveCheckUp | Action::Replace => {}
+            Action::Spawn { post, generation, seat, revision, restart } => {
+                self.start(post, generation, seat, revision, restart);
+            }
             Action::Drain { generation, deadline_ms } => self.drain(generation, deadline_ms),
             Action::Kill { generation, reason } => self.kill(generation, reason),
             Action::Abort { generation } => self.abort(generation),
@@ -40,11 +46,11 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, post: Post, generation: u64, seat: u16, restart: bool) {
-        match self.spawn(post, generation, seat) {
+    fn start(&mut self, post: Post, generation: u64, seat: u16, revision: u64, restart: bool) {
+        match self.spawn(post, generation, seat, revision) {
             Ok(process) => {
                 let pid = process.pid.as_raw_nonzero().get();
-                info!(process = %post, pid, generation, seat, "A process was started.");
+                info!(process = %post, pid, generation, seat, revision, "A process was started.");
                 self.processes.insert(generation, process);
                 self.tally.started(post, restart);
                 if restart {
@@ -58,26 +64,28 @@ impl Supervisor {
         }
     }
 
-    fn spawn(&self, post: Post, generation: u64, seat_index: u16) -> io::Result<Running> {
+    fn spawn(&self, post: Post, generation: u64, seat_index: u16, revision: u64) -> io::Result<Running> {
         let (ours, theirs) = UnixStream::pair()?;
         let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let listeners: &[OwnedFd] = match post {
-            Post::Worker(slot) => self.listeners.slots.get(usize::from(slot)).ok_or_else(missing)?,
-            Post::Admin => std::slice::from_ref(&self.listeners.admin),
+        let with = self.revisions.get(revision).ok_or_else(missing)?;
+        let listeners = match post {
+            Post::Worker(slot) => self.listeners.of_slot(revision, slot),
+            Post::Admin => self.listeners.admin(revision).map(|socket| vec![socket]),
         };
+        let listeners = listeners.ok_or_else(missing)?;
         let seat = self.shared.scoreboard.seat(seat_index).ok_or_else(missing)?;
         let link = Some(Link::new(ours)?);
         let spawned = spawn(&Order {
-            program: &self.program,
+            program: &with.program,
             post,
             generation,
             seat: seat_index,
             // Our copy is closed on return: the end of the process is the end of the link.
             link: theirs.as_fd(),
-            settings: self.shared.settings.as_fd(),
+            settings: with.snapshot.as_fd(),
             scoreboard: self.shared.scoreboard.as_fd(),
             epochs: self.shared.epochs.as_fd(),
-            listeners,
+            listeners: &listeners,
             extra_args: &self.extra_args,
         })?;
         Ok(Running {
@@ -86,6 +94,7 @@ impl Supervisor {
             pidfd: spawned.pidfd,
             seat,
             seat_index,
+            revision,
             starvation: Starvation::default(),
             link,
         })
@@ -93,7 +102,7 @@ impl Supervisor {
 
     fn drain(&mut self, generation: u64, deadline_ms: u64) {
         let Some(process) = self.processes.get_mut(&generation) else { return };
-        if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }) {
+        if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }, &[]) {
             warn!(process = %process.post, generation, error = %lost, "A process could not be told to drain.");
             self.events.push(Event::LinkLost { generation });
         }
@@ -136,16 +145,20 @@ impl Supervisor {
         self.events.push(Event::SlotOpened { ok: opened.is_ok() });
     }
 
-    fn steer(&mut self, open: &[u16]) {
+    /// A group that only some settings name goes to the slots whose workers listen to it; while there are none, to all.
+    fn steer(&mut self, open: &[(u16, u64)]) {
         debug!(?open, "New connections are steered.");
-        if let Some(sockets) = self.listeners.slots.first() {
-            self.steering.steer(sockets, open);
+        for (group, has) in self.listeners.groups() {
+            let all = open.iter().map(|(slot, _)| *slot);
+            let those: Vec<u16> = open.iter().filter(|(_, revision)| has(*revision)).map(|(slot, _)| *slot).collect();
+            self.steering.steer(&group, &if those.is_empty() { all.collect() } else { those });
         }
     }
 
     fn announce(&mut self, workers: u16) {
         let Some(on_ready) = self.on_ready.take() else { return };
-        let ready = Ready { endpoints: self.listeners.endpoints.clone(), admin: self.listeners.admin_address, workers };
+        let Some(admin) = self.listeners.admin_address(self.state.revision()) else { return };
+        let ready = Ready { endpoints: self.listeners.endpoints(self.state.revision()), admin, workers };
         info!(endpoints = ?ready.endpoints, admin = %ready.admin, workers, "The instance is ready.");
         on_ready(&ready);
     }
@@ -182,13 +195,26 @@ impl Supervisor {
             Notice::ScaleFailed { asked, workers, reason } => {
                 error!(asked, workers, ?reason, "There are not as many workers as were asked for.");
             }
-            Notice::RestartBegun { workers } => info!(workers, "A rolling restart begins."),
-            Notice::Restarted { workers } => info!(workers, "All workers were replaced."),
-            Notice::RestartFailed { replaced, reason: RestartFailure::Stopping } => {
-                info!(replaced, "The rolling restart was abandoned: the instance stops.");
+            Notice::RestartBegun { purpose, workers } => info!(?purpose, workers, "A rolling restart begins."),
+            Notice::Restarted { purpose, workers } => info!(?purpose, workers, "All workers were replaced."),
+            Notice::RestartFailed { purpose, replaced, reason: RestartFailure::Stopping } => {
+                info!(?purpose, replaced, "The rolling restart was abandoned: the instance stops.");
             }
-            Notice::RestartFailed { replaced, reason } => {
-                error!(replaced, ?reason, "The rolling restart was abandoned; the other workers serve on.");
+            Notice::RestartFailed { purpose, replaced, reason } => {
+                error!(?purpose, replaced, ?reason, "The rolling restart was abandoned; the other workers serve on.");
+            }
+            Notice::Unchanged => {}
+            Notice::Reloaded { what: What::Settings, replaced, .. } => {
+                info!(replaced, revision = self.state.revision(), "The settings are in force.");
+            }
+            Notice::Reloaded { what: What::Program, replaced, .. } => {
+                info!(replaced, revision = self.state.revision(), "The new program is in force.");
+            }
+            Notice::ReloadFailed { what: What::Settings, replaced, reason } => {
+                error!(replaced, ?reason, "The settings are not in force; those before are.");
+            }
+            Notice::ReloadFailed { what: What::Program, replaced, reason } => {
+                error!(replaced, ?reason, "The new program is not in force; the one before goes on.");
             }
             Notice::GaveUp { exit } => {
                 error!(exit_code = exit.code(), "No process ever became ready; see its last message above. Giving up.");

@@ -8,14 +8,23 @@ use task_mcp_scoreboard::Series;
 /// Told once that an instance serves.
 pub type OnReady = Box<dyn FnOnce(&Ready)>;
 
-/// What an instance is started with.
-pub struct Launch {
-    /// The settings, validated.
+/// Reads the settings again, from where they came from at the start. The error is told to operators as it is.
+pub type ReadSettings = Box<dyn FnMut() -> Result<Configured, String>>;
+
+/// Settings to start processes with.
+pub struct Configured {
+    /// The settings, validated. The number of workers is settled: it is not 0.
     pub settings: Settings,
     /// The same settings as the processes read them; goes to them in a sealed memfd, as it is.
-    pub settings_snapshot: Vec<u8>,
-    /// Worker processes; 0 = one for each processor this process may use.
-    pub workers: u16,
+    pub snapshot: Vec<u8>,
+}
+
+/// What an instance is started with.
+pub struct Launch {
+    /// The settings.
+    pub configured: Configured,
+    /// How to read them again.
+    pub read_settings: ReadSettings,
     /// Metric series of all processes. [`crate::series`] should be among them; what is missing of it is added at the end.
     pub series: Vec<Series>,
     /// Called once, when all workers and the admin process serve, or when the time to boot is over and one worker and the
@@ -39,7 +48,7 @@ pub struct Ready {
 }
 
 /// How an instance ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
     /// It was told to stop and finished everything.
     Clean,

@@ -18,6 +18,7 @@
 //! - `steering.rs`  which slot gets a new connection
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
+//! - `revision.rs`   settings with what belongs to them, and reading them again
 //! - `tally.rs`      the supervisor's own metrics, those of each slot in `tally/`
 //! - `processors.rs` how many processors this process may use
 //! - `error.rs`      what can fail at start
@@ -31,8 +32,6 @@
 //! - Listening sockets live as long as their slot, and only the highest slot is ever closed: what waits in the queue of a dead worker waits for the next one.
 //! - Every descriptor is close-on-exec here; a child clears the flag on the few it is meant to have.
 //! - The crate knows nothing of HTTP, tokio or Redis, and reads of the settings only what concerns processes.
-//!
-//! Reading the settings again and upgrading in place are further variants of `step::Event` and `step::Action`.
 
 mod carry_out;
 mod control;
@@ -44,6 +43,7 @@ mod memory;
 mod process;
 mod processors;
 mod queue;
+mod revision;
 mod run;
 mod signals;
 mod spawn;
@@ -55,7 +55,7 @@ mod watch;
 
 pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
-pub use launch::{Exit, Launch, OnReady, Ready};
+pub use launch::{Configured, Exit, Launch, OnReady, ReadSettings, Ready};
 pub use processors::available_processors;
 pub use run::{run, run_program};
 pub use tally::series;

@@ -1,14 +1,15 @@
 //! Listening sockets: one for each slot and public address, and one for the admin process.
 //!
 //! All sockets of an address form one SO_REUSEPORT group (socket(7)): the kernel spreads new connections over them. They
-//! live as long as the supervisor, so the queue of a dead worker waits for its successor instead of being reset.
+//! live as long as their slot and as long as any settings in force name the address, so the queue of a dead worker waits for its
+//! successor instead of being reset.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use std::os::fd::OwnedFd;
-
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::SupervisorError;
 use crate::queue::waiting;
@@ -22,65 +23,256 @@ const ADMIN_LISTEN: &str = "admin.listen";
 /// All listening sockets of an instance, close-on-exec and non-blocking.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    /// The sockets of each slot, in the order of the addresses.
-    pub(crate) slots: Vec<Vec<OwnedFd>>,
-    /// The public addresses with real ports.
-    pub(crate) endpoints: Vec<SocketAddr>,
-    /// Whether each address, if it is an IPv6 one, is for IPv6 alone.
-    only_v6: Vec<bool>,
-    /// The admin socket.
-    pub(crate) admin: OwnedFd,
-    /// Its address with its real port.
-    pub(crate) admin_address: SocketAddr,
+    /// The groups by number; numbers are not used again.
+    groups: BTreeMap<u64, Group>,
+    admins: BTreeMap<u64, Admin>,
+    /// What the settings of a revision listen to.
+    sets: BTreeMap<u64, Set>,
+    next: u64,
+    slots: u16,
 }
 
+/// The sockets of one public address, by slot.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// The address as the settings name it; its port may be 0.
+    wanted: SocketAddr,
+    /// The address with its real port.
+    address: SocketAddr,
+    /// Whether an IPv6 address is for IPv6 alone.
+    only_v6: bool,
+    sockets: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Admin {
+    wanted: SocketAddr,
+    address: SocketAddr,
+    socket: OwnedFd,
+}
+
+/// The groups of a revision in the order of its addresses, and its admin socket.
+#[derive(Debug, Clone)]
+struct Set {
+    groups: Vec<u64>,
+    admin: u64,
+}
+
+/// Listening sockets that an earlier supervisor left, by the names they have in the service manager's store.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited(pub(crate) Vec<(String, OwnedFd)>);
+
+impl Inherited {
+    /// Takes the socket of this name that listens to this address.
+    fn take(&mut self, name: &str, address: SocketAddr) -> Option<OwnedFd> {
+        let fits = |(named, fd): &(String, OwnedFd)| {
+            let socket = SockRef::from(fd);
+            named == name
+                && socket.is_listener().unwrap_or(false)
+                && socket.local_addr().is_ok_and(|local| local.as_socket() == Some(address))
+        };
+        let at = self.0.iter().position(fits)?;
+        Some(self.0.swap_remove(at).1)
+    }
+}
+
+/// The name of a slot's sockets in the service manager's store.
+pub(crate) fn slot_name(slot: u16) -> String {
+    format!("slot-{slot}")
+}
+
+/// The name of the admin socket in the service manager's store.
+pub(crate) const ADMIN_NAME: &str = "admin";
+
 impl Listeners {
-    /// Opens all sockets, or none. Port 0 takes a free port, the same for all slots.
-    pub(crate) fn open(addresses: &[SocketAddr], slots: u16, admin: SocketAddr) -> Result<Self, SupervisorError> {
-        let backlog = backlog();
-        let mut opened: Vec<Vec<OwnedFd>> = (0..slots).map(|_| Vec::with_capacity(addresses.len())).collect();
-        let mut endpoints = Vec::with_capacity(addresses.len());
-        let mut only_v6s = Vec::with_capacity(addresses.len());
-        for wanted in addresses {
-            let only_v6 = addresses.iter().any(|other| other.is_ipv4() && other.port() == wanted.port());
-            let failed = |source| refused(LISTEN, *wanted, source);
-            probe(*wanted, only_v6).map_err(failed)?;
-            let mut address = *wanted;
-            for slot in &mut opened {
-                let socket =
-                    bound(address, only_v6, true).and_then(|socket| listening(socket, backlog)).map_err(failed)?;
-                address = local_address(&socket).map_err(failed)?;
-                slot.push(socket.into());
+    /// Opens all sockets of the first settings, or none. Port 0 takes a free port, the same for all slots. A socket that was
+    /// inherited is used as it is, with what waits in it.
+    pub(crate) fn open(
+        revision: u64,
+        addresses: &[SocketAddr],
+        slots: u16,
+        admin: SocketAddr,
+        inherited: &mut Inherited,
+    ) -> Result<Self, SupervisorError> {
+        let mut listeners =
+            Self { groups: BTreeMap::new(), admins: BTreeMap::new(), sets: BTreeMap::new(), next: 0, slots };
+        listeners.extend(revision, addresses, admin, inherited)?;
+        Ok(listeners)
+    }
+
+    /// Opens what the settings of a further revision listen to and none before does, for all slots; or nothing.
+    pub(crate) fn extend(
+        &mut self,
+        revision: u64,
+        addresses: &[SocketAddr],
+        admin: SocketAddr,
+        inherited: &mut Inherited,
+    ) -> Result<(), SupervisorError> {
+        let before: Vec<u64> = self.groups.keys().chain(self.admins.keys()).copied().collect();
+        let extended = self.open_set(addresses, admin, inherited);
+        match extended {
+            Ok(set) => drop(self.sets.insert(revision, set)),
+            Err(error) => {
+                self.groups.retain(|number, _| before.contains(number));
+                self.admins.retain(|number, _| before.contains(number));
+                return Err(error);
             }
-            endpoints.push(address);
-            only_v6s.push(only_v6);
         }
-        let failed = |source| refused(ADMIN_LISTEN, admin, source);
-        let socket = bound(admin, false, false).and_then(|socket| listening(socket, backlog)).map_err(failed)?;
-        let admin_address = local_address(&socket).map_err(failed)?;
-        Ok(Self { slots: opened, endpoints, only_v6: only_v6s, admin: socket.into(), admin_address })
+        Ok(())
+    }
+
+    fn open_set(
+        &mut self,
+        addresses: &[SocketAddr],
+        admin: SocketAddr,
+        inherited: &mut Inherited,
+    ) -> Result<Set, SupervisorError> {
+        let mut groups: Vec<u64> = Vec::with_capacity(addresses.len());
+        for wanted in addresses {
+            let only_v6 =
+                wanted.is_ipv6() && addresses.iter().any(|other| other.is_ipv4() && other.port() == wanted.port());
+            let same = |(number, group): (&u64, &Group)| {
+                let fits = group.wanted == *wanted && group.only_v6 == only_v6 && !groups.contains(number);
+                fits.then_some(*number)
+            };
+            let number = match self.groups.iter().find_map(same) {
+                Some(number) => number,
+                None => {
+                    let group = Group::open(*wanted, only_v6, self.slots, inherited)
+                        .map_err(|source| refused(LISTEN, *wanted, source))?;
+                    let number = self.number();
+                    self.groups.insert(number, group);
+                    number
+                }
+            };
+            groups.push(number);
+        }
+        let same = self.admins.iter().find_map(|(number, open)| (open.wanted == admin).then_some(*number));
+        let admin = match same {
+            Some(number) => number,
+            None => {
+                let open = Admin::open(admin, inherited).map_err(|source| refused(ADMIN_LISTEN, admin, source))?;
+                let number = self.number();
+                self.admins.insert(number, open);
+                number
+            }
+        };
+        Ok(Set { groups, admin })
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    #[allow(dead_code)] // Until the settings can be read again.
+    /// Closes what only the settings of this revision listen to.
+    pub(crate) fn retire(&mut self, revision: u64) {
+        self.sets.remove(&revision);
+        let sets = &self.sets;
+        self.groups.retain(|number, _| sets.values().any(|set| set.groups.contains(number)));
+        self.admins.retain(|number, _| sets.values().any(|set| set.admin == *number));
+    }
+
+    /// The sockets of a slot in the order of the revision's addresses; `None` for a slot or a revision there is not.
+    pub(crate) fn of_slot(&self, revision: u64, slot: u16) -> Option<Vec<BorrowedFd<'_>>> {
+        let socket = |number: &u64| Some(self.groups.get(number)?.sockets.get(usize::from(slot))?.as_fd());
+        self.sets.get(&revision)?.groups.iter().map(socket).collect()
+    }
+
+    /// The admin socket of a revision.
+    pub(crate) fn admin(&self, revision: u64) -> Option<BorrowedFd<'_>> {
+        Some(self.admins.get(&self.sets.get(&revision)?.admin)?.socket.as_fd())
+    }
+
+    /// The address of the admin socket of a revision, with its real port.
+    pub(crate) fn admin_address(&self, revision: u64) -> Option<SocketAddr> {
+        Some(self.admins.get(&self.sets.get(&revision)?.admin)?.address)
+    }
+
+    /// The public addresses of a revision in their order, with real ports.
+    pub(crate) fn endpoints(&self, revision: u64) -> Vec<SocketAddr> {
+        let set = self.sets.get(&revision);
+        set.iter().flat_map(|set| &set.groups).filter_map(|number| Some(self.groups.get(number)?.address)).collect()
+    }
+
+    /// One socket of each group, with whether the settings of a revision have the group.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (BorrowedFd<'_>, impl Fn(u64) -> bool + '_)> {
+        self.groups.iter().filter_map(move |(number, group)| {
+            let has = move |revision: u64| self.sets.get(&revision).is_some_and(|set| set.groups.contains(number));
+            Some((group.sockets.first()?.as_fd(), has))
+        })
+    }
+
+    #[allow(dead_code)] // Until the service manager keeps them.
+    /// Every socket with its name in the service manager's store.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        let slots = self.groups.values().flat_map(|group| (0u16..).zip(&group.sockets));
+        let admins = self.admins.values().map(|admin| (ADMIN_NAME.to_owned(), admin.socket.as_fd()));
+        slots.map(|(slot, socket)| (slot_name(slot), socket.as_fd())).chain(admins)
     }
 
     /// Opens the sockets of a further slot, all or none.
     pub(crate) fn open_slot(&mut self) -> io::Result<()> {
-        let backlog = backlog();
-        let sockets = self.endpoints.iter().zip(&self.only_v6).map(|(address, only_v6)| {
-            let socket = bound(*address, *only_v6, true).and_then(|socket| listening(socket, backlog))?;
-            Ok(OwnedFd::from(socket))
-        });
-        let sockets = sockets.collect::<io::Result<Vec<OwnedFd>>>()?;
-        self.slots.push(sockets);
+        let opened = self.groups.values().map(Group::further).collect::<io::Result<Vec<OwnedFd>>>()?;
+        for (group, socket) in self.groups.values_mut().zip(opened) {
+            group.sockets.push(socket);
+        }
+        self.slots += 1;
         Ok(())
     }
 
     /// Closes the sockets of the highest slot. What waits in them is reset.
     pub(crate) fn close_slot(&mut self) {
-        self.slots.pop();
+        self.groups.values_mut().for_each(|group| drop(group.sockets.pop()));
+        self.slots = self.slots.saturating_sub(1);
     }
 
     /// Connections that wait in the sockets of a slot.
     pub(crate) fn waiting(&self, slot: u16) -> u32 {
-        self.slots.get(usize::from(slot)).into_iter().flatten().filter_map(waiting).sum()
+        let sockets = self.groups.values().filter_map(|group| group.sockets.get(usize::from(slot)));
+        sockets.filter_map(waiting).sum()
+    }
+
+    /// Connections that wait in the admin sockets.
+    pub(crate) fn admin_waiting(&self) -> u32 {
+        self.admins.values().filter_map(|admin| waiting(&admin.socket)).sum()
+    }
+}
+
+impl Group {
+    fn open(wanted: SocketAddr, only_v6: bool, slots: u16, inherited: &mut Inherited) -> io::Result<Self> {
+        let mut group = Self { wanted, address: wanted, only_v6, sockets: Vec::with_capacity(usize::from(slots)) };
+        // Those that were inherited come first, in the order they were opened in: a slot's number is its place in the group.
+        while let Some(socket) = inherited.take(&slot_name(group.sockets.len() as u16), wanted) {
+            group.sockets.push(socket);
+        }
+        if group.sockets.is_empty() {
+            probe(wanted, only_v6)?;
+        }
+        while group.sockets.len() < usize::from(slots) {
+            let socket = group.further()?;
+            group.address = local_address(&socket)?;
+            group.sockets.push(socket);
+        }
+        // More than there shall be: what waits in them is reset, as there is nobody to accept it.
+        group.sockets.truncate(usize::from(slots));
+        Ok(group)
+    }
+
+    /// The socket of a further slot.
+    fn further(&self) -> io::Result<OwnedFd> {
+        Ok(bound(self.address, self.only_v6, true).and_then(|socket| listening(socket, backlog()))?.into())
+    }
+}
+
+impl Admin {
+    fn open(wanted: SocketAddr, inherited: &mut Inherited) -> io::Result<Self> {
+        let socket = match inherited.take(ADMIN_NAME, wanted) {
+            Some(socket) => socket,
+            None => bound(wanted, false, false).and_then(|socket| listening(socket, backlog()))?.into(),
+        };
+        Ok(Self { wanted, address: local_address(&socket)?, socket })
     }
 }
 
@@ -108,8 +300,8 @@ fn listening(socket: Socket, backlog: i32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    SockRef::from(socket).local_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
 }
 
 fn refused(field: &'static str, address: SocketAddr, source: io::Error) -> SupervisorError {
@@ -139,58 +331,69 @@ mod tests {
         address.parse().unwrap()
     }
 
+    fn open(addresses: &[SocketAddr], slots: u16, admin: SocketAddr) -> Result<Listeners, SupervisorError> {
+        Listeners::open(1, addresses, slots, admin, &mut Inherited::default())
+    }
+
+    fn listener(fd: BorrowedFd<'_>) -> TcpListener {
+        TcpListener::from(fd.try_clone_to_owned().unwrap())
+    }
+
     #[test]
     fn port_zero_gives_all_slots_one_port_and_each_address_its_own() {
-        let open = Listeners::open(&[any("127.0.0.1:0"), any("127.0.0.1:0")], 3, any("127.0.0.1:0")).unwrap();
-        assert_ne!(open.endpoints[0], open.endpoints[1]);
-        for slot in &open.slots {
-            let ports: Vec<SocketAddr> =
-                slot.iter().map(|fd| TcpListener::from(fd.try_clone().unwrap()).local_addr().unwrap()).collect();
-            assert_eq!(ports, open.endpoints);
+        let open = open(&[any("127.0.0.1:0"), any("127.0.0.1:0")], 3, any("127.0.0.1:0")).unwrap();
+        let endpoints = open.endpoints(1);
+        assert_ne!(endpoints[0], endpoints[1]);
+        for slot in 0..3 {
+            let sockets = open.of_slot(1, slot).unwrap();
+            let ports: Vec<SocketAddr> = sockets.into_iter().map(|fd| listener(fd).local_addr().unwrap()).collect();
+            assert_eq!(ports, endpoints);
         }
-        assert_ne!(open.admin_address.port(), 0);
+        assert!(open.of_slot(1, 3).is_none() && open.of_slot(2, 0).is_none());
+        assert_ne!(open.admin_address(1).unwrap().port(), 0);
     }
 
     #[test]
     fn a_second_binder_is_refused_even_though_the_port_is_shared() {
-        let first = Listeners::open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
-        let again = Listeners::open(&first.endpoints, 2, any("127.0.0.1:0")).unwrap_err();
+        let first = open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
+        let again = open(&first.endpoints(1), 2, any("127.0.0.1:0")).unwrap_err();
         assert!(matches!(&again, SupervisorError::AddressInUse { field: LISTEN, .. }), "{again}");
         assert_eq!(again.exit_code(), 69);
-        let admin = Listeners::open(&[any("127.0.0.1:0")], 1, first.admin_address).unwrap_err();
+        let admin = open(&[any("127.0.0.1:0")], 1, first.admin_address(1).unwrap()).unwrap_err();
         assert!(matches!(admin, SupervisorError::AddressInUse { field: ADMIN_LISTEN, .. }));
-        let foreign = Listeners::open(&[any("192.0.2.1:80")], 1, any("127.0.0.1:0")).unwrap_err();
+        let foreign = open(&[any("192.0.2.1:80")], 1, any("127.0.0.1:0")).unwrap_err();
         assert_eq!(foreign.exit_code(), 78, "{foreign}");
     }
 
     #[test]
     fn slots_can_be_added_and_the_highest_closed() {
-        let mut open = Listeners::open(&[any("127.0.0.1:0"), any("[::1]:0")], 1, any("127.0.0.1:0")).unwrap();
-        open.open_slot().unwrap();
-        assert_eq!(open.slots[1].len(), 2);
-        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(open.endpoints[0]).unwrap()).collect();
-        assert!(open.waiting(1) > 0 && open.waiting(0) + open.waiting(1) == 64);
-        open.close_slot();
-        assert_eq!((open.slots.len(), open.waiting(1)), (1, 0));
+        let mut opened = open(&[any("127.0.0.1:0"), any("[::1]:0")], 1, any("127.0.0.1:0")).unwrap();
+        opened.open_slot().unwrap();
+        assert_eq!(opened.of_slot(1, 1).unwrap().len(), 2);
+        let address = opened.endpoints(1)[0];
+        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+        assert!(opened.waiting(1) > 0 && opened.waiting(0) + opened.waiting(1) == 64);
+        opened.close_slot();
+        assert_eq!((opened.slots, opened.waiting(1)), (1, 0));
         drop(clients);
     }
 
     #[test]
     fn the_address_can_be_taken_again_at_once() {
-        let first = Listeners::open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
-        let endpoints = first.endpoints.clone();
+        let first = open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
+        let endpoints = first.endpoints(1);
         let client = TcpStream::connect(endpoints[0]).unwrap();
         drop(first);
         drop(client);
-        Listeners::open(&endpoints, 2, any("127.0.0.1:0")).unwrap();
+        open(&endpoints, 2, any("127.0.0.1:0")).unwrap();
     }
 
     #[test]
     fn a_held_socket_queues_what_comes_while_no_worker_accepts() {
-        let open = Listeners::open(&[any("127.0.0.1:0")], 1, any("127.0.0.1:0")).unwrap();
-        let mut client = TcpStream::connect(open.endpoints[0]).unwrap();
+        let open = open(&[any("127.0.0.1:0")], 1, any("127.0.0.1:0")).unwrap();
+        let mut client = TcpStream::connect(open.endpoints(1)[0]).unwrap();
         client.write_all(b"early").unwrap();
-        let worker = TcpListener::from(open.slots[0][0].try_clone().unwrap());
+        let worker = listener(open.of_slot(1, 0).unwrap()[0]);
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut accepted = loop {
             match worker.accept() {
@@ -204,5 +407,41 @@ mod tests {
         let mut bytes = [0; 5];
         accepted.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"early");
+    }
+
+    #[test]
+    fn other_settings_keep_what_they_share_and_close_what_only_the_old_ones_had() {
+        let (one, two) = (any("127.0.0.1:0"), any("[::1]:0"));
+        let mut opened = open(&[one], 2, any("127.0.0.1:0")).unwrap();
+        let (kept, admin) = (opened.endpoints(1)[0], opened.admin_address(1));
+        opened.extend(2, &[two, one], any("127.0.0.1:0"), &mut Inherited::default()).unwrap();
+        assert_eq!((opened.endpoints(2)[1], opened.admin_address(2)), (kept, admin));
+        let added = opened.endpoints(2)[0];
+        let taken = open(&[any("127.0.0.1:0")], 1, any("127.0.0.1:0")).unwrap();
+        let failed = opened.extend(3, &[any("127.0.0.2:0"), taken.endpoints(1)[0]], one, &mut Inherited::default());
+        assert!(matches!(failed, Err(SupervisorError::AddressInUse { .. })));
+        assert_eq!((opened.groups.len(), opened.admins.len()), (2, 1), "all or nothing");
+        opened.retire(2);
+        assert!(TcpStream::connect(added).is_err() && TcpStream::connect(kept).is_ok());
+        opened.extend(4, &[two], any("127.0.0.1:0"), &mut Inherited::default()).unwrap();
+        opened.retire(1);
+        assert!(TcpStream::connect(kept).is_err() && opened.of_slot(4, 1).unwrap().len() == 1);
+    }
+
+    #[test]
+    fn inherited_sockets_are_used_with_what_waits_in_them() {
+        let left = open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
+        let (endpoints, admin) = (left.endpoints(1), left.admin_address(1).unwrap());
+        let clients: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(endpoints[0]).unwrap()).collect();
+        let mut names: Vec<(String, OwnedFd)> =
+            left.named().map(|(name, fd)| (name, fd.try_clone_to_owned().unwrap())).collect();
+        names.reverse();
+        names.push(("slot-7".into(), std::fs::File::open("/dev/null").unwrap().into()));
+        drop(left);
+        let mut inherited = Inherited(names);
+        let again = Listeners::open(1, &endpoints, 3, admin, &mut inherited).unwrap();
+        assert_eq!(again.waiting(0) + again.waiting(1) + again.waiting(2), 16);
+        assert_eq!((again.endpoints(1), inherited.0.len()), (endpoints, 1));
+        drop(clients);
     }
 }

@@ -1,4 +1,4 @@
-//! What the processes share: scoreboard, epochs and the settings snapshot.
+//! What the processes share: scoreboard and epochs, and the settings snapshots.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,26 +14,27 @@ use crate::SupervisorError;
 pub(crate) struct SharedMemory {
     pub(crate) scoreboard: Scoreboard,
     pub(crate) epochs: Epochs,
-    /// Sealed against any change, so that all processes of a generation read the same. They inherit one open file
-    /// description and with it one offset: a process reads with pread(2) from 0.
-    pub(crate) settings: OwnedFd,
 }
 
 impl SharedMemory {
-    pub(crate) fn create(seats: u16, mut series: Vec<Series>, snapshot: &[u8]) -> Result<Self, SupervisorError> {
+    pub(crate) fn create(seats: u16, mut series: Vec<Series>) -> Result<Self, SupervisorError> {
         for own in crate::series() {
             if !series.iter().any(|one| one.name == own.name && one.labels == own.labels) {
                 series.push(own);
             }
         }
         let scoreboard = Scoreboard::create(&Plan { seats, series })?;
-        let settings =
-            sealed(snapshot).map_err(|source| SupervisorError::Snapshot { bytes: snapshot.len(), source })?;
-        Ok(Self { scoreboard, epochs: Epochs::create()?, settings })
+        Ok(Self { scoreboard, epochs: Epochs::create()? })
     }
 }
 
-fn sealed(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+/// The settings as processes inherit them: sealed against any change, so that all that are started with them read the same.
+/// They inherit one open file description and with it one offset: a process reads with pread(2) from 0.
+pub(crate) fn sealed(bytes: &[u8]) -> Result<OwnedFd, SupervisorError> {
+    seal(bytes).map_err(|source| SupervisorError::Snapshot { bytes: bytes.len(), source })
+}
+
+fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(rustix::fs::memfd_create("task-mcp-settings", flags)?);
     file.write_all(bytes)?;
@@ -51,8 +52,8 @@ mod tests {
 
     #[test]
     fn the_snapshot_cannot_be_changed_and_reads_from_the_start() {
-        let shared = SharedMemory::create(3, crate::series(), b"{\"a\":1}").unwrap();
-        let file = File::from(shared.settings);
+        let shared = SharedMemory::create(3, crate::series()).unwrap();
+        let file = File::from(sealed(b"{\"a\":1}").unwrap());
         assert!(file.write_all_at(b"x", 0).is_err() && file.set_len(1).is_err());
         let mut bytes = [0; 7];
         file.read_exact_at(&mut bytes, 0).unwrap();

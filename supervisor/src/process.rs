@@ -1,11 +1,13 @@
 //! One process as the supervisor holds it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal, waitpid};
-use task_mcp_link::{Decoder, FromProcess, LinkError, Received, ToProcess, encode};
+use task_mcp_link::{Decoder, FromProcess, LinkError, MAX_DESCRIPTORS, Message, Received, ToProcess, encode};
 use task_mcp_scoreboard::Seat;
 
 use crate::starved::Starvation;
@@ -24,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) pidfd: OwnedFd,
     pub(crate) seat: Seat,
     pub(crate) seat_index: u16,
+    /// What it was started with, or has taken over.
+    pub(crate) revision: u64,
     pub(crate) starvation: Starvation,
     /// `None` once the link ended.
     pub(crate) link: Option<Link>,
@@ -59,11 +63,11 @@ impl Running {
         (messages, lost)
     }
 
-    /// Sends a message. Messages are few and small: a process whose buffer is full has long stopped reading, and its link
-    /// counts as lost.
-    pub(crate) fn tell(&mut self, message: &ToProcess) -> Result<(), Lost> {
+    /// Sends a message with the descriptors that belong to it; the process gets duplicates. Messages are few and small: a
+    /// process whose buffer is full has long stopped reading, and its link counts as lost.
+    pub(crate) fn tell(&mut self, message: &ToProcess, descriptors: &[BorrowedFd<'_>]) -> Result<(), Lost> {
         let Some(link) = &mut self.link else { return Err(Lost::Closed) };
-        let sent = encode(message).map_err(Lost::from).and_then(|frame| Ok(link.stream.write_all(&frame)?));
+        let sent = link.send(message, descriptors);
         if sent.is_err() {
             self.link = None;
         }
@@ -97,6 +101,26 @@ impl Link {
         Ok(Self { stream, decoder: Decoder::new() })
     }
 
+    fn send(&mut self, message: &ToProcess, descriptors: &[BorrowedFd<'_>]) -> Result<(), Lost> {
+        let frame = encode(message)?;
+        if descriptors.len() != message.descriptors() {
+            return Err(Lost::Io(ErrorKind::InvalidInput.into()));
+        }
+        let sent = if descriptors.is_empty() { 0 } else { self.send_with(&frame, descriptors)? };
+        Ok(self.stream.write_all(frame.get(sent..).unwrap_or_default())?)
+    }
+
+    /// Sends as much of a frame as there is room for, and the descriptors with its first byte (unix(7), SCM_RIGHTS); how much
+    /// it was.
+    fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        Ok(sendmsg(&self.stream, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL)?)
+    }
+
     fn read_into(&mut self, messages: &mut Vec<Received<FromProcess>>) -> Result<(), Lost> {
         let mut bytes = [0; READ_BYTES];
         let mut total = 0;
@@ -118,5 +142,43 @@ impl Link {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use std::io::IoSliceMut;
+
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+    use super::*;
+
+    #[test]
+    fn descriptors_travel_with_the_first_byte_of_their_message_and_with_no_other() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut link = Link::new(ours).unwrap();
+        let (one, _other) = UnixStream::pair().unwrap();
+        let adopt = ToProcess::Adopt { slot: 1, sockets: 2 };
+        assert!(matches!(link.send(&adopt, &[one.as_fd()]), Err(Lost::Io(_))), "one is missing");
+        link.send(&ToProcess::ReopenLogs, &[]).unwrap();
+        link.send(&adopt, &[one.as_fd(); 2]).unwrap();
+        let before = encode(&ToProcess::ReopenLogs).unwrap().len();
+        let receive = |bytes: usize| {
+            let mut buffer = vec![0; bytes];
+            let mut space = [MaybeUninit::uninit(); 256];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let received =
+                recvmsg(&theirs, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+            assert_eq!(received.bytes, bytes);
+            let descriptors = control.drain().map(|part| match part {
+                RecvAncillaryMessage::ScmRights(all) => all.count(),
+                _ => 0,
+            });
+            descriptors.sum::<usize>()
+        };
+        assert_eq!(receive(before), 0);
+        assert_eq!(receive(1), 2);
+        assert_eq!(receive(encode(&adopt).unwrap().len() - 1), 0);
     }
 }

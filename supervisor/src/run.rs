@@ -15,14 +15,16 @@ use tracing::{debug, info, warn};
 
 use crate::control::Server;
 use crate::instance::Instance;
-use crate::listen::Listeners;
-use crate::memory::SharedMemory;
+use crate::launch::{Configured, ReadSettings};
+use crate::listen::{Inherited, Listeners};
+use crate::memory::{SharedMemory, sealed};
 use crate::process::{Lost, Running};
+use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::{Tally, with_slots};
-use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
+use crate::{Exit, Launch, OnReady, SupervisorError};
 
 /// The program of this process, even if its file was replaced since (proc_pid_exe(5)).
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -78,11 +80,12 @@ pub(crate) struct Supervisor {
     pub(crate) exit: Option<Exit>,
     pub(crate) processes: BTreeMap<u64, Running>,
     pub(crate) listeners: Listeners,
+    pub(crate) revisions: Revisions,
+    pub(crate) read_settings: ReadSettings,
     pub(crate) steering: Steering,
     pub(crate) shared: SharedMemory,
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
-    pub(crate) program: PathBuf,
     pub(crate) control: Server,
     /// What is remembered of each post; as many entries as there were slots.
     pub(crate) records: BTreeMap<Post, Record>,
@@ -97,15 +100,25 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
-        let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args } = launch;
-        let workers = if workers == 0 { available_processors() } else { workers }.min(MAX_SLOTS);
+        let Launch {
+            configured: Configured { settings, snapshot },
+            read_settings,
+            series,
+            on_ready,
+            build,
+            extra_args,
+        } = launch;
+        let workers = settings.server.workers.clamp(1, MAX_SLOTS);
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
-        let listeners = Listeners::open(&settings.server.listen, workers, settings.admin.listen)?;
-        let shared = SharedMemory::create(policy.seats(), with_slots(series, policy.slots_max()), &settings_snapshot)?;
+        let mut inherited = Inherited::default();
+        let listeners =
+            Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
+        let shared = SharedMemory::create(policy.seats(), with_slots(series, policy.slots_max()))?;
+        let snapshot = sealed(&snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
             what: "seat of the supervisor",
             found: u64::from(OWN_SEAT),
@@ -114,18 +127,19 @@ impl Supervisor {
         own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());
         own_seat.set_state(SeatState::Live);
         Ok(Self {
-            state: State::new(policy, RandomState::new().hash_one(std::process::id())),
+            state: State::new(policy, Revisions::FIRST, RandomState::new().hash_one(std::process::id())),
             events: Vec::new(),
             exit: None,
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
+            revisions: Revisions::new(Revision { settings, snapshot, program: program.to_owned() }),
+            read_settings,
             control,
             records: BTreeMap::new(),
             steering: Steering::default(),
             shared,
             own_seat,
-            program: program.to_owned(),
             extra_args,
             on_ready: Some(on_ready),
             build,
@@ -143,6 +157,7 @@ impl Supervisor {
                 self.carry_out(action);
             }
         }
+        self.revisions.decided();
         self.tally.look(&self.state, monotonic_ms());
         self.own_seat.heartbeat(monotonic_ms());
     }
@@ -167,7 +182,7 @@ impl Supervisor {
         for signal in self.signals.received() {
             match signal {
                 Signal::Stop => self.events.push(Event::Stop),
-                Signal::Restart => self.events.push(Event::Restart),
+                Signal::Reload => self.events.push(Event::Reload),
                 Signal::OneMore => self.scale_by(1),
                 Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
@@ -272,7 +287,7 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
         }
         Received::Message(FromProcess::Applied { revision }) => {
             debug!(process = %post, generation, revision, "A process has taken settings over.");
-            None
+            Some(Event::Applied { generation, revision })
         }
         Received::Message(FromProcess::Draining) => {
             debug!(process = %post, generation, "A process drains.");
@@ -303,7 +318,7 @@ fn exit_text(code: Option<i32>, signal: Option<i32>) -> String {
     }
 }
 
-fn policy(settings: &Settings, workers: u16) -> Policy {
+pub(crate) fn policy(settings: &Settings, workers: u16) -> Policy {
     Policy {
         workers,
         boot_timeout_ms: settings.supervisor.boot_timeout_s.saturating_mul(1000),

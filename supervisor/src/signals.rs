@@ -15,8 +15,8 @@ use crate::SupervisorError;
 pub(crate) enum Signal {
     /// TERM or INT: drain; the second time, now.
     Stop,
-    /// HUP: replace all workers one by one.
-    Restart,
+    /// HUP: read the settings again.
+    Reload,
     /// TTIN: one worker more.
     OneMore,
     /// TTOU: one worker fewer.
@@ -32,7 +32,7 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
     (SIGTERM, "SIGTERM", Signal::Stop),
     (SIGINT, "SIGINT", Signal::Stop),
     (SIGCHLD, "SIGCHLD", Signal::Child),
-    (SIGHUP, "SIGHUP", Signal::Restart),
+    (SIGHUP, "SIGHUP", Signal::Reload),
     (SIGUSR1, "SIGUSR1", Signal::Unsupported("SIGUSR1")),
     (SIGUSR2, "SIGUSR2", Signal::Unsupported("SIGUSR2")),
     (SIGQUIT, "SIGQUIT", Signal::Unsupported("SIGQUIT")),
@@ -104,7 +104,7 @@ mod tests {
         for number in [SIGHUP, SIGTERM, SIGTERM, SIGTTIN] {
             low_level::raise(number).unwrap();
         }
-        let expected = [Signal::Stop, Signal::Stop, Signal::Restart, Signal::OneMore];
+        let expected = [Signal::Stop, Signal::Stop, Signal::Reload, Signal::OneMore];
         assert_eq!(signals.received(), expected);
         assert_eq!(signals.received(), []);
     }

@@ -37,7 +37,7 @@ pub(crate) struct Order<'a> {
     pub(crate) settings: BorrowedFd<'a>,
     pub(crate) scoreboard: BorrowedFd<'a>,
     pub(crate) epochs: BorrowedFd<'a>,
-    pub(crate) listeners: &'a [OwnedFd],
+    pub(crate) listeners: &'a [BorrowedFd<'a>],
     pub(crate) extra_args: &'a [String],
 }
 
@@ -111,7 +111,6 @@ fn arguments(order: &Order<'_>) -> Vec<String> {
 
 /// What the process inherits, by the name of its argument.
 fn descriptors<'a>(order: &Order<'a>) -> impl Iterator<Item = (&'static str, BorrowedFd<'a>)> + use<'a> {
-    use std::os::fd::AsFd;
     [
         ("--link-fd", order.link),
         ("--settings-fd", order.settings),
@@ -119,7 +118,7 @@ fn descriptors<'a>(order: &Order<'a>) -> impl Iterator<Item = (&'static str, Bor
         ("--epochs-fd", order.epochs),
     ]
     .into_iter()
-    .chain(order.listeners.iter().map(|fd| ("--listen-fd", fd.as_fd())))
+    .chain(order.listeners.iter().map(|fd| ("--listen-fd", *fd)))
 }
 
 fn pid_of(id: u32) -> io::Result<Pid> {

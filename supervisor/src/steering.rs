@@ -33,28 +33,23 @@ pub(crate) struct Steering {
 }
 
 impl Steering {
-    /// Sends new connections of all addresses to these slots alone. `groups` are the sockets of one slot, which stand for
-    /// the group of each address.
-    pub(crate) fn steer<F: AsFd>(&mut self, groups: &[F], open: &[u16]) {
+    /// Sends new connections of an address to these slots alone. `group` is a socket of any slot, which stands for the group.
+    pub(crate) fn steer(&mut self, group: &impl AsFd, open: &[u16]) {
         if self.unsupported {
             return;
         }
-        let program = program(open);
-        for group in groups {
-            match attach(group, &program) {
-                Ok(()) => {}
-                Err(errno @ (Errno::ENOMEM | Errno::ENOBUFS)) => {
-                    warn!(error = %errno, ?open, "Connections could not be steered; the last choice stays.");
-                }
-                Err(errno) => {
-                    self.unsupported = true;
-                    warn!(
-                        error = %errno,
-                        "This kernel does not steer connections (SO_ATTACH_REUSEPORT_CBPF): they go to all slots by \
-                         hash, and those to a slot without a worker wait for the next one."
-                    );
-                    return;
-                }
+        match attach(group, &program(open)) {
+            Ok(()) => {}
+            Err(errno @ (Errno::ENOMEM | Errno::ENOBUFS)) => {
+                warn!(error = %errno, ?open, "Connections could not be steered; the last choice stays.");
+            }
+            Err(errno) => {
+                self.unsupported = true;
+                warn!(
+                    error = %errno,
+                    "This kernel does not steer connections (SO_ATTACH_REUSEPORT_CBPF): they go to all slots by \
+                     hash, and those to a slot without a worker wait for the next one."
+                );
             }
         }
     }
@@ -95,7 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::listen::Listeners;
+    use crate::listen::{Inherited, Listeners};
 
     /// Runs a program as the kernel does (filter.txt), for one random number.
     fn interpret(program: &[sock_filter], random: u32) -> u32 {
@@ -154,8 +149,9 @@ mod tests {
     /// Connects and counts what arrives in the queue of each slot.
     fn accepted(listeners: &Listeners, connections: usize) -> Vec<usize> {
         let clients: Vec<TcpStream> =
-            (0..connections).map(|_| TcpStream::connect(listeners.endpoints[0]).unwrap()).collect();
-        let queues = listeners.slots.iter().map(|sockets| TcpListener::from(sockets[0].try_clone().unwrap()));
+            (0..connections).map(|_| TcpStream::connect(listeners.endpoints(1)[0]).unwrap()).collect();
+        let queues =
+            (0..4).map(|slot| TcpListener::from(listeners.of_slot(1, slot).unwrap()[0].try_clone_to_owned().unwrap()));
         // A connection over loopback is in its queue before connect(2) returns.
         let counts = queues.map(|queue| std::iter::from_fn(|| queue.accept().ok()).count()).collect();
         drop(clients);
@@ -165,17 +161,17 @@ mod tests {
     #[test]
     fn the_kernel_parks_slots_without_a_bucket_and_spreads_the_rest() {
         let any = "127.0.0.1:0".parse().unwrap();
-        let listeners = Listeners::open(&[any], 4, any).unwrap();
+        let listeners = Listeners::open(1, &[any], 4, any, &mut Inherited::default()).unwrap();
         let mut steering = Steering::default();
-        steering.steer(&listeners.slots[0], &[1, 3]);
+        steering.steer(&listeners.of_slot(1, 0).unwrap()[0], &[1, 3]);
         assert!(!steering.unsupported, "this kernel is one that steers");
         let counts = accepted(&listeners, 200);
         assert_eq!((counts[0], counts[2], counts[1] + counts[3]), (0, 0, 200), "{counts:?}");
         assert!(counts[1].min(counts[3]) >= 50, "an even coin falls below a quarter once in 10^12 runs: {counts:?}");
         // From another member of the group, at any time.
-        steering.steer(&listeners.slots[2], &[2]);
+        steering.steer(&listeners.of_slot(1, 2).unwrap()[0], &[2]);
         assert_eq!(accepted(&listeners, 50), [0, 0, 50, 0]);
-        steering.steer(&listeners.slots[0], &[]);
+        steering.steer(&listeners.of_slot(1, 0).unwrap()[0], &[]);
         assert!(accepted(&listeners, 200).iter().all(|count| *count > 0), "the kernel's hash reaches all");
     }
 
@@ -183,7 +179,7 @@ mod tests {
     fn a_kernel_that_does_not_steer_is_asked_once() {
         let (not_tcp, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut steering = Steering::default();
-        steering.steer(&[&not_tcp], &[0]);
+        steering.steer(&not_tcp, &[0]);
         assert!(steering.unsupported, "a unix socket has no group: {:?}", attach(&not_tcp, &program(&[0])));
     }
 }

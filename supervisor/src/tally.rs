@@ -4,7 +4,7 @@ mod slots;
 
 use task_mcp_scoreboard::{Counter, Gauge, Kind, Scoreboard, Seat, Series};
 
-use crate::step::{KillReason, Notice, Post, RestartFailure, State};
+use crate::step::{KillReason, Notice, Post, Purpose, ReloadFailure, RestartFailure, State, What};
 use slots::Slots;
 
 /// Processes started in the place of a dead one; label `process`.
@@ -50,8 +50,11 @@ pub fn series() -> Vec<Series> {
         all.extend(PROCESSES.map(|process| one(name, help, Kind::Counter, &[(PROCESS, process)])));
     }
     for (name, help) in [
-        (ROLLING_RESTARTS, "Rolling restarts that replaced all workers (ok) or were abandoned (failed)."),
-        (RELOADS, "Reloads of the settings that were carried out (ok) or refused or rolled back (failed)."),
+        (
+            ROLLING_RESTARTS,
+            "Rolling restarts that were asked for and replaced all workers (ok) or were abandoned (failed).",
+        ),
+        (RELOADS, "Times the settings were read again and taken over (ok) or were refused or undone (failed)."),
         (UPGRADES, "Upgrades in place that were carried out (ok) or changed nothing (failed)."),
     ] {
         all.extend(RESULTS.map(|result| one(name, help, Kind::Counter, &[(RESULT, result)])));
@@ -125,29 +128,21 @@ impl Tally {
         count(again.as_ref(), u64::from(restart));
     }
 
-    /// A rolling restart came to an end.
-    pub(crate) fn rolled(&self, ok: bool) {
-        outcome(&self.rolling_restarts, ok);
-    }
-
-    /// A reload of the settings came to an end.
-    #[expect(dead_code, reason = "the reload that calls it follows")]
-    pub(crate) fn reloaded(&self, ok: bool) {
-        outcome(&self.reloads, ok);
-    }
-
-    /// An upgrade came to an end.
-    #[expect(dead_code, reason = "the upgrade that calls it follows")]
-    pub(crate) fn upgraded(&self, ok: bool) {
-        outcome(&self.upgrades, ok);
-    }
-
-    /// Counts what is counted of decisions. A restart that ends with the instance is neither done nor failed.
+    /// Counts what is counted of decisions. What ends with the instance is neither done nor failed.
     pub(crate) fn told(&self, notice: Notice) {
+        let of_what = |what| match what {
+            What::Settings => &self.reloads,
+            What::Program => &self.upgrades,
+        };
         match notice {
-            Notice::Restarted { .. } => self.rolled(true),
-            Notice::RestartFailed { reason: RestartFailure::Stopping, .. } => {}
-            Notice::RestartFailed { .. } => self.rolled(false),
+            Notice::Restarted { purpose: Purpose::Restart, .. } => outcome(&self.rolling_restarts, true),
+            Notice::RestartFailed { purpose: Purpose::Restart, reason: RestartFailure::Died { .. }, .. } => {
+                outcome(&self.rolling_restarts, false);
+            }
+            Notice::Unchanged => outcome(&self.reloads, true),
+            Notice::Reloaded { what, .. } => outcome(of_what(what), true),
+            Notice::ReloadFailed { reason: ReloadFailure::Stopping, .. } => {}
+            Notice::ReloadFailed { what, .. } => outcome(of_what(what), false),
             _ => {}
         }
     }
@@ -214,5 +209,56 @@ fn outcome([failed, done]: &[Option<Counter>; 2], ok: bool) {
 fn count(counter: Option<&Counter>, by: u64) {
     if let Some(counter) = counter {
         counter.add(by);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use task_mcp_scoreboard::{Plan, Sample};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_are_counted_by_what_ended_and_how() {
+        let scoreboard = Scoreboard::create(&Plan { seats: 1, series: series() }).unwrap();
+        let tally = Tally::new(&scoreboard, &scoreboard.seat(0).unwrap());
+        let post = Post::Worker(0);
+        for (notice, name, expected) in [
+            (Notice::Restarted { purpose: Purpose::Restart, workers: 2 }, ROLLING_RESTARTS, [0, 1]),
+            (Notice::Restarted { purpose: Purpose::Reload, workers: 2 }, ROLLING_RESTARTS, [0, 1]),
+            (
+                Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason: RestartFailure::Died { post } },
+                ROLLING_RESTARTS,
+                [1, 1],
+            ),
+            (
+                Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason: RestartFailure::Stopping },
+                ROLLING_RESTARTS,
+                [1, 1],
+            ),
+            (Notice::Reloaded { what: What::Settings, replaced: 0, workers: None }, RELOADS, [0, 1]),
+            (Notice::Unchanged, RELOADS, [0, 2]),
+            (
+                Notice::ReloadFailed { what: What::Settings, replaced: 0, reason: ReloadFailure::Refused },
+                RELOADS,
+                [1, 2],
+            ),
+            (
+                Notice::ReloadFailed { what: What::Settings, replaced: 0, reason: ReloadFailure::Stopping },
+                RELOADS,
+                [1, 2],
+            ),
+            (Notice::Reloaded { what: What::Program, replaced: 2, workers: None }, UPGRADES, [0, 1]),
+            (
+                Notice::ReloadFailed { what: What::Program, replaced: 1, reason: ReloadFailure::Died { post } },
+                UPGRADES,
+                [1, 1],
+            ),
+        ] {
+            tally.told(notice);
+            let total = |result| scoreboard.total(scoreboard.find(name, &[(RESULT, result)]).unwrap()).unwrap();
+            assert_eq!(RESULTS.map(total), expected.map(Sample::Counter), "{notice:?}");
+        }
     }
 }

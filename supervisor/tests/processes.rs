@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use task_mcp_config::Settings;
 use task_mcp_link::{Decoder, FromProcess, Received, ToProcess, encode};
 use task_mcp_scoreboard::{Epochs, Role, Sample, Scoreboard, SeatState, monotonic_ms};
-use task_mcp_supervisor::{Exit, Launch, Ready, Request, Response, control, run_program};
+use task_mcp_supervisor::{Configured, Exit, Launch, Ready, Request, Response, control, run_program};
 
 const SNAPSHOT: &[u8] = b"{\"snapshot\":true}";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,14 +52,19 @@ impl Stage {
         settings.supervisor.runtime_dir = self.dir.path().join("run");
         settings.supervisor.restart_delay_ms = 10;
         settings.supervisor.restart_limit = 3;
+        settings.server.workers = 2;
         settings
     }
 
     fn run(&self, mode: &str, settings: Settings, on_ready: impl FnOnce(&Ready) + 'static) -> Exit {
+        let mut other = settings.clone();
         let launch = Launch {
-            settings,
-            settings_snapshot: SNAPSHOT.to_vec(),
-            workers: 2,
+            configured: Configured { settings, snapshot: SNAPSHOT.to_vec() },
+            // Whenever they are read again, they ask for new workers.
+            read_settings: Box::new(move || {
+                other.limits.keep_alive_s += 1;
+                Ok(Configured { settings: other.clone(), snapshot: SNAPSHOT.to_vec() })
+            }),
             series: task_mcp_supervisor::series(),
             on_ready: Box::new(on_ready),
             build: "test".into(),

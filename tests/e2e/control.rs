@@ -91,19 +91,6 @@ fn a_rolling_restart_fails_no_call() {
 }
 
 #[test]
-fn sighup_restarts_the_workers_and_keeps_the_supervisor() {
-    let tree = Tree::new();
-    let server = Server::build(tree.root()).set("supervisor.lame_duck_ms", 0).start();
-    let before = live(&server);
-    server.signal(Signal::SIGHUP);
-    eventually(Duration::from_secs(15), "all workers are new", || {
-        let now = live(&server);
-        (now.len() == 2 && now.is_disjoint(&before)).then_some(())
-    });
-    Caller::new(&server, Dialect::Modern).call("changes.active", json!({})).ok();
-}
-
-#[test]
 fn more_and_fewer_workers_fail_no_call() {
     let tree = Tree::new();
     let server = Server::build(tree.root()).fixture().set("supervisor.lame_duck_ms", 300).start();

@@ -10,6 +10,7 @@ use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
 use tokio::sync::watch;
 
+use crate::faults::Armed;
 use crate::public::access::Access;
 
 /// What the requests of a worker share. It is built once and never changes.
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) seat: Seat,
     pub(crate) limits: RequestLimits,
+    pub(crate) faults: Arc<Armed>,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,
     pub(crate) version: String,

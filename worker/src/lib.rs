@@ -11,6 +11,7 @@
 //! - `admin`: the admin process: its listener and the watcher of the tree
 //! - `heartbeat`: the thread that serves says that it runs
 //! - `epochs`: the tree's epoch on the shared memory
+//! - `faults`: what a worker does wrong on purpose, for tests
 //!
 //! # Invariants
 //! - Nothing blocks the actix thread; files are touched on the pool only.
@@ -25,6 +26,7 @@ mod bearer;
 mod drain;
 mod epochs;
 mod error;
+mod faults;
 mod heartbeat;
 mod inherit;
 mod link;
@@ -37,5 +39,6 @@ pub use admin::run_admin;
 pub use assembly::Assembly;
 pub use epochs::TreeEpoch;
 pub use error::WorkerError;
+pub use faults::Faults;
 pub use process::{Boot, Build, Exit, StartLogging};
 pub use worker::run_worker;

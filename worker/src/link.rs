@@ -1,21 +1,39 @@
 //! The process's end of the link to the supervisor.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 
-use task_mcp_link::{Decoder, FromProcess, Received, ToProcess, encode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use task_mcp_link::{Decoder, FromProcess, MAX_DESCRIPTORS, Message, Received, ToProcess, encode};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::error::WorkerError;
 use crate::process::{Boot, Build};
+
+/// Descriptors that may wait for the rest of their messages. A read ends with the first bytes that have descriptors, and
+/// complete messages are taken before the next read, so there are those of two messages at most.
+const WAITING_MAX: usize = 2 * MAX_DESCRIPTORS;
 
 /// Messages from and to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: UnixStream,
     decoder: Decoder<ToProcess>,
+    /// Descriptors whose messages are not complete yet, in the order of the messages.
+    waiting: VecDeque<OwnedFd>,
+}
+
+/// A message of the supervisor.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) message: ToProcess,
+    /// The descriptors that came with it, close-on-exec; as many as the message says.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no message with descriptors is acted on yet"))]
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Link {
@@ -24,7 +42,7 @@ impl Link {
         let stream = std::os::unix::net::UnixStream::from(fd);
         stream.set_nonblocking(true).map_err(WorkerError::Link)?;
         let stream = UnixStream::from_std(stream).map_err(WorkerError::Link)?;
-        Ok(Self { stream, decoder: Decoder::default() })
+        Ok(Self { stream, decoder: Decoder::default(), waiting: VecDeque::new() })
     }
 
     /// Tells the supervisor.
@@ -46,24 +64,34 @@ impl Link {
     }
 
     /// The next message; `None` when the supervisor is gone or speaks another language. Cancel-safe: what was read of a message
-    /// stays in the decoder.
-    pub(crate) async fn next(&mut self) -> Option<ToProcess> {
+    /// stays here.
+    pub(crate) async fn next(&mut self) -> Option<Told> {
         loop {
             match self.decoder.next_message() {
-                Ok(Some(Received::Message(message))) => return Some(message),
-                Ok(Some(Received::Unknown { name, .. })) => {
+                Ok(Some(Received::Message(message))) => {
+                    let Some(descriptors) = self.take(message.descriptors()) else {
+                        tracing::error!(?message, "A message of the supervisor lacks descriptors; the process ends.");
+                        return None;
+                    };
+                    return Some(Told { message, descriptors });
+                }
+                Ok(Some(Received::Unknown { name, descriptors })) => {
                     tracing::info!(
                         message = name,
                         "The supervisor said something this version does not know; it is left aside."
                     );
+                    // Nobody knows what they are for: they are closed.
+                    drop(self.take(descriptors)?);
                 }
-                Ok(None) => {
-                    let mut piece = [0; 4096];
-                    match self.stream.read(&mut piece).await {
-                        Ok(0) | Err(_) => return None,
-                        Ok(read) => self.decoder.push(piece.get(..read).unwrap_or_default()),
+                Ok(None) => match self.read().await {
+                    Ok(0) => return None,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::InvalidData => {
+                        tracing::error!(error = %error, "The link to the supervisor cannot be used; the process ends.");
+                        return None;
                     }
-                }
+                    Err(_) => return None,
+                },
                 Err(error) => {
                     tracing::error!(error = %error, "The link to the supervisor cannot be understood; the process ends.");
                     return None;
@@ -71,6 +99,42 @@ impl Link {
             }
         }
     }
+
+    /// The first `count` descriptors; `None` if there are fewer.
+    fn take(&mut self, count: usize) -> Option<Vec<OwnedFd>> {
+        (count <= self.waiting.len()).then(|| self.waiting.drain(..count).collect())
+    }
+
+    /// Waits for bytes and takes in what came: how many they were. Cancel-safe: nothing is taken from the socket that is not
+    /// kept at once.
+    async fn read(&mut self) -> io::Result<usize> {
+        let Self { stream, decoder, waiting } = self;
+        stream.async_io(Interest::READABLE, || receive(stream, decoder, waiting)).await
+    }
+}
+
+/// Reads once, with descriptors if some came (unix(7), SCM_RIGHTS).
+fn receive(
+    stream: &UnixStream,
+    decoder: &mut Decoder<ToProcess>,
+    waiting: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    let mut bytes = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(stream, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let before = waiting.len();
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = part {
+            waiting.extend(descriptors);
+        }
+    }
+    let too_many = waiting.len() - before > MAX_DESCRIPTORS || waiting.len() > WAITING_MAX;
+    if received.flags.contains(ReturnFlags::CTRUNC) || too_many {
+        return Err(io::Error::new(ErrorKind::InvalidData, "more descriptors than fit, or than this process may open"));
+    }
+    decoder.push(bytes.get(..received.bytes).unwrap_or_default());
+    Ok(received.bytes)
 }
 
 /// The first message of a process.
@@ -86,4 +150,101 @@ pub(crate) fn hello(boot: &Boot, build: &Build) -> FromProcess {
 /// Where a process listens, for people.
 pub(crate) fn addresses(listeners: &[TcpListener]) -> Vec<String> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use std::io::{IoSlice, Read, Write};
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixStream as StdStream;
+
+    use rustix::io::{FdFlags, fcntl_getfd};
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+    use super::*;
+
+    /// Sends bytes with descriptors, as the supervisor does.
+    fn send(stream: &StdStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); 1024];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
+        let sent = sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).unwrap();
+        assert_eq!(sent, bytes.len());
+    }
+
+    fn pair() -> (StdStream, Link) {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        (ours, Link::new(theirs.into()).unwrap())
+    }
+
+    /// A pipe whose other end tells which one it is.
+    fn marked(mark: &str) -> (StdStream, StdStream) {
+        let (mut near, far) = StdStream::pair().unwrap();
+        near.write_all(mark.as_bytes()).unwrap();
+        (near, far)
+    }
+
+    fn mark_of(fd: OwnedFd) -> String {
+        let mut bytes = [0; 1];
+        StdStream::from(fd).read_exact(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn every_message_gets_its_own_descriptors_however_the_bytes_are_cut() {
+        let marks: Vec<_> = ["a", "b", "c"].into_iter().map(marked).collect();
+        let far: Vec<BorrowedFd<'_>> = marks.iter().map(|(_, far)| far.as_fd()).collect();
+        let first = encode(&ToProcess::Adopt { slot: 3, sockets: 2 }).unwrap();
+        let between = encode(&ToProcess::ReopenLogs).unwrap();
+        let second = encode(&ToProcess::Apply { revision: 7 }).unwrap();
+        for cut in 1..first.len() {
+            let (mut ours, mut link) = pair();
+            send(&ours, &first[..cut], &far[..2]);
+            ours.write_all(&[&first[cut..], &between].concat()).unwrap();
+            send(&ours, &second, &far[2..]);
+            let told = link.next().await.unwrap();
+            assert_eq!((&told.message, told.descriptors.len()), (&ToProcess::Adopt { slot: 3, sockets: 2 }, 2));
+            for fd in &told.descriptors {
+                assert!(fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC), "no tool may inherit it");
+            }
+            let told = link.next().await.unwrap();
+            assert_eq!((told.message, told.descriptors.len()), (ToProcess::ReopenLogs, 0));
+            let told = link.next().await.unwrap();
+            assert_eq!((told.message, told.descriptors.len()), (ToProcess::Apply { revision: 7 }, 1));
+        }
+        let (ours, mut link) = pair();
+        send(&ours, &first, &far[..2]);
+        let descriptors = link.next().await.unwrap().descriptors;
+        assert_eq!(descriptors.into_iter().map(mark_of).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn descriptors_of_an_unknown_message_are_closed_and_the_next_message_gets_its_own() {
+        let (unwanted, far) = marked("x");
+        let (_wanted, other) = marked("y");
+        let json = br#"{"v":1,"type":"later","descriptors":1}"#;
+        let (ours, mut link) = pair();
+        send(&ours, &[&(json.len() as u32).to_le_bytes()[..], json].concat(), &[far.as_fd()]);
+        send(&ours, &encode(&ToProcess::Apply { revision: 1 }).unwrap(), &[other.as_fd()]);
+        drop(far);
+        let told = link.next().await.unwrap();
+        assert_eq!(told.descriptors.into_iter().map(mark_of).collect::<Vec<_>>(), ["y"]);
+        // All copies of the far end are closed, so the near end reads no more, after its own side is at its end.
+        let mut unwanted = unwanted;
+        unwanted.set_nonblocking(true).unwrap();
+        let end = unwanted.read(&mut [0; 1]);
+        assert!(matches!(&end, Ok(0)) || end.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_message_without_its_descriptors_ends_the_link_and_so_do_too_many() {
+        let (mut ours, mut link) = pair();
+        ours.write_all(&encode(&ToProcess::Apply { revision: 1 }).unwrap()).unwrap();
+        assert!(link.next().await.is_none());
+        let (_near, far) = marked("x");
+        let (ours, mut link) = pair();
+        send(&ours, &encode(&ToProcess::ReopenLogs).unwrap(), &[far.as_fd(); MAX_DESCRIPTORS + 1]);
+        assert!(link.next().await.is_none());
+    }
 }

@@ -22,6 +22,7 @@ use crate::drain::drain;
 
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
+use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::link::{Link, addresses, hello};
 use crate::process::{Boot, Build, Exit, Process, StartLogging};
@@ -29,7 +30,7 @@ use crate::public::access::Access;
 use crate::public::{accounting, routes};
 use crate::signals::Signals;
 
-/// Runs a worker until it has drained. `tools` come beside the built-in ones.
+/// Runs a worker until it has drained. `tools` come beside the built-in ones; `faults` are for tests.
 ///
 /// # Errors
 /// What was inherited or configured cannot be served.
@@ -37,13 +38,22 @@ pub fn run_worker(
     boot: &Boot,
     build: &Build,
     tools: Vec<Arc<dyn Tool>>,
+    faults: Faults,
     start_logging: StartLogging,
 ) -> Result<Exit, WorkerError> {
     let process = Process::adopt(boot, Role::Worker, start_logging)?;
-    rt::System::new().block_on(serve(boot, build, tools, process))
+    let faults = Arc::new(Armed::new(faults, boot.slot));
+    faults.at_boot();
+    rt::System::new().block_on(serve(boot, build, tools, faults, process))
 }
 
-async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: Process) -> Result<Exit, WorkerError> {
+async fn serve(
+    boot: &Boot,
+    build: &Build,
+    tools: Vec<Arc<dyn Tool>>,
+    faults: Arc<Armed>,
+    process: Process,
+) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
     let Process { settings, scoreboard, seat, epochs, link, listeners } = process;
     let mut link = Link::new(link)?;
@@ -53,7 +63,7 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
     let readiness = Readiness::default();
     let warm = readiness.latch();
     let started = Assembly::new(&settings, tools, &scoreboard, &seat, epochs, pool_threads(&settings))
-        .and_then(|assembly| start(&settings, build, assembly, &seat, readiness, listeners));
+        .and_then(|assembly| start(&settings, build, assembly, &seat, readiness, Arc::clone(&faults), listeners));
     let (app, server) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -66,6 +76,7 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
     warm_up(&app, warm).await;
     seat.set_state(SeatState::Live);
     link.tell(&FromProcess::Ready { listening }).await?;
+    faults.when_ready();
 
     let drain_timeout = Duration::from_secs(settings.supervisor.drain_timeout_s);
     let deadline = tokio::select! {
@@ -88,6 +99,7 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
             return Err(error);
         }
     };
+    faults.before_drain().await;
     // A supervisor that is gone hears nothing; the drain goes on all the same.
     let _ = link.tell(&FromProcess::Draining).await;
     let lame_duck = Duration::from_millis(settings.supervisor.lame_duck_ms);
@@ -99,7 +111,7 @@ async fn serve(boot: &Boot, build: &Build, tools: Vec<Arc<dyn Tool>>, process: P
 /// Waits until the supervisor asks for a drain; `None` when it is gone.
 async fn told_to_drain(link: &mut Link) -> Option<Duration> {
     loop {
-        if let ToProcess::Drain { deadline_ms } = link.next().await? {
+        if let ToProcess::Drain { deadline_ms } = link.next().await?.message {
             return Some(Duration::from_millis(deadline_ms));
         }
     }
@@ -112,9 +124,10 @@ fn start(
     assembly: Assembly,
     seat: &Seat,
     readiness: Readiness,
+    faults: Arc<Armed>,
     listeners: Vec<TcpListener>,
 ) -> Result<(web::Data<App>, Server), WorkerError> {
-    let app = web::Data::new(build_app(settings, build, assembly, seat, readiness)?);
+    let app = web::Data::new(build_app(settings, build, assembly, seat, readiness, faults)?);
     let server = http_server(settings, listeners, app.clone())?;
     Ok((app, server))
 }
@@ -125,6 +138,7 @@ fn build_app(
     assembly: Assembly,
     seat: &Seat,
     readiness: Readiness,
+    faults: Arc<Armed>,
 ) -> Result<App, WorkerError> {
     let catalog = Catalog::new(&server_info(build), assembly.registry.descriptions())?;
     Ok(App {
@@ -142,6 +156,7 @@ fn build_app(
             json_depth: settings.limits.json_depth,
             heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
         },
+        faults,
         stop_reading: watch::Sender::new(false),
         version: build.version.clone(),
         started: Instant::now(),

@@ -11,6 +11,14 @@ pub enum LinkError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// More descriptors than may travel with one message.
+    #[error("a message with {descriptors} descriptors is over the limit of {limit}")]
+    TooManyDescriptors {
+        /// How many.
+        descriptors: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A message could not be written as a JSON object.
     #[error("a message could not be written as a JSON object")]
     Encode(#[source] Option<serde_json::Error>),

@@ -12,6 +12,9 @@ pub const VERSION: u64 = 1;
 /// Longest JSON text of one frame, in bytes.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 
+/// Most descriptors that travel with one message: as many as a slot can have listening sockets.
+pub const MAX_DESCRIPTORS: usize = 16;
+
 const LENGTH_BYTES: usize = 4;
 
 /// The field that tells how many descriptors came with a frame, also to those who do not know its message.
@@ -34,7 +37,7 @@ pub enum Received<M> {
 /// Writes one message as a frame.
 ///
 /// # Errors
-/// A message that is no JSON object, or one over [`MAX_FRAME_BYTES`].
+/// A message that is no JSON object, one over [`MAX_FRAME_BYTES`], or one with more than [`MAX_DESCRIPTORS`].
 pub fn encode(message: &impl Message) -> Result<Vec<u8>, LinkError> {
     let mut object = match serde_json::to_value(message).map_err(|error| LinkError::Encode(Some(error)))? {
         Value::Object(object) => object,
@@ -43,8 +46,12 @@ pub fn encode(message: &impl Message) -> Result<Vec<u8>, LinkError> {
         }
     };
     object.insert("v".into(), VERSION.into());
-    if message.descriptors() > 0 {
-        object.insert(DESCRIPTORS.into(), message.descriptors().into());
+    let descriptors = message.descriptors();
+    if descriptors > MAX_DESCRIPTORS {
+        return Err(LinkError::TooManyDescriptors { descriptors, limit: MAX_DESCRIPTORS });
+    }
+    if descriptors > 0 {
+        object.insert(DESCRIPTORS.into(), descriptors.into());
     }
     let json = serde_json::to_vec(&object).map_err(|error| LinkError::Encode(Some(error)))?;
     let length = checked(json.len())? as u32;
@@ -215,6 +222,9 @@ mod tests {
         assert_eq!(decode_all::<FromProcess>(&[&frame]).unwrap(), [Received::Message(fits)]);
         let long = FromProcess::Fatal { exit_code: 70, reason: "x".repeat(MAX_FRAME_BYTES) };
         assert!(matches!(encode(&long), Err(LinkError::TooLong { .. })));
+        assert!(encode(&ToProcess::Adopt { slot: 0, sockets: MAX_DESCRIPTORS }).is_ok());
+        let many = ToProcess::Adopt { slot: 0, sockets: MAX_DESCRIPTORS + 1 };
+        assert!(matches!(encode(&many), Err(LinkError::TooManyDescriptors { descriptors: 17, limit: 16 })));
         let prefix = (MAX_FRAME_BYTES as u32 + 1).to_le_bytes();
         assert!(matches!(decode_all::<ToProcess>(&[&prefix]), Err(LinkError::TooLong { .. })));
     }

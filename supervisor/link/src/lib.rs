@@ -22,5 +22,5 @@ mod frame;
 mod message;
 
 pub use error::LinkError;
-pub use frame::{Decoder, MAX_FRAME_BYTES, Received, VERSION, encode};
+pub use frame::{Decoder, MAX_DESCRIPTORS, MAX_FRAME_BYTES, Received, VERSION, encode};
 pub use message::{FromProcess, Message, ToProcess};

@@ -5,7 +5,7 @@ use task_mcp_scoreboard::monotonic_ms;
 use super::message::{Request, Response, SecondStatus, SlotStatus, Status};
 use super::server::Awaits;
 use crate::run::Supervisor;
-use crate::step::{Event, Notice, Post, RestartFailure, ScaleFailure, SlotReport};
+use crate::step::{Event, Notice, Post, Purpose, ReloadFailure, RestartFailure, ScaleFailure, SlotReport, What};
 
 impl Supervisor {
     /// Takes the requests that came and answers those that can be answered at once.
@@ -24,6 +24,16 @@ impl Supervisor {
                 Request::Restart => {
                     if self.control.await_for(client, Awaits::Restart) {
                         self.events.push(Event::Restart);
+                    }
+                }
+                Request::Reload => {
+                    if self.control.await_for(client, Awaits::Reload) {
+                        self.events.push(Event::Reload);
+                    }
+                }
+                Request::Upgrade => {
+                    if self.control.await_for(client, Awaits::Upgrade) {
+                        self.events.push(Event::Upgrade);
                     }
                 }
                 Request::Scale { workers } => self.asked_to_scale(client, workers),
@@ -62,10 +72,10 @@ impl Supervisor {
     /// Tells those who wait for it.
     pub(crate) fn tell_clients(&mut self, notice: Notice) {
         match notice {
-            Notice::Restarted { workers } => {
-                self.control.fulfil(is_restart, &done(&format!("{workers} workers were replaced.")));
+            Notice::Restarted { purpose: Purpose::Restart, workers } => {
+                self.control.fulfil(is(Awaits::Restart), &done(&format!("{workers} workers were replaced.")));
             }
-            Notice::RestartFailed { replaced, reason } => {
+            Notice::RestartFailed { purpose: Purpose::Restart, replaced, reason } => {
                 let why = match reason {
                     RestartFailure::Stopping => "the instance stops.".to_owned(),
                     RestartFailure::Died { post } => {
@@ -73,7 +83,35 @@ impl Supervisor {
                     }
                 };
                 let reason = format!("The restart was abandoned after {replaced} workers: {why}");
-                self.control.fulfil(is_restart, &Response::Failed { reason });
+                self.control.fulfil(is(Awaits::Restart), &Response::Failed { reason });
+            }
+            Notice::Unchanged => {
+                self.control.fulfil(is(Awaits::Reload), &done("The settings are the ones in force; nothing was done."));
+            }
+            Notice::Reloaded { what, replaced, workers } => {
+                let scaled = workers.map(|workers| format!(" The number of workers goes to {workers}."));
+                let message = match what {
+                    What::Settings => format!("The settings are in force; {replaced} workers were replaced."),
+                    What::Program => format!("The new program is in force; {replaced} workers were replaced."),
+                };
+                self.control.fulfil(is(awaited(what)), &done(&(message + &scaled.unwrap_or_default())));
+            }
+            Notice::ReloadFailed { what, replaced, reason } => {
+                let why = match reason {
+                    ReloadFailure::Stopping => "the instance stops.".to_owned(),
+                    ReloadFailure::Refused => {
+                        self.revisions.refusal.take().unwrap_or_else(|| "see the log.".to_owned())
+                    }
+                    ReloadFailure::Died { post } => {
+                        format!("the new process of {post} died; its last message is in the log.")
+                    }
+                };
+                let goes_on = match what {
+                    What::Settings => "The settings before stay in force",
+                    What::Program => "The program before goes on",
+                };
+                let back = if replaced > 0 { " with new workers" } else { "" };
+                self.control.fulfil(is(awaited(what)), &Response::Failed { reason: format!("{goes_on}{back}: {why}") });
             }
             Notice::Scaled { workers } => {
                 let these = |awaits| awaits == Awaits::Scale { workers };
@@ -96,7 +134,8 @@ impl Supervisor {
             }
             Notice::Draining { .. } => {
                 let reason = "The instance stops.".to_owned();
-                self.control.fulfil(|awaits| !is_restart(awaits), &Response::Failed { reason });
+                let is_scale = |awaits| matches!(awaits, Awaits::Scale { .. });
+                self.control.fulfil(is_scale, &Response::Failed { reason });
             }
             _ => {}
         }
@@ -109,8 +148,8 @@ impl Supervisor {
             uptime_ms: monotonic_ms().saturating_sub(self.own_seat.started_ms()),
             draining: self.state.drains(),
             restarting: self.state.restarts(),
-            endpoints: self.listeners.endpoints.clone(),
-            admin: self.listeners.admin_address,
+            endpoints: self.listeners.endpoints(self.state.revision()),
+            admin: self.listeners.admin_address(self.state.revision()),
             workers: self.state.target(),
             slots: self.state.report().map(|slot| self.slot_status(&slot)).collect(),
         }
@@ -135,17 +174,25 @@ impl Supervisor {
             restarts: record.map_or(0, |record| record.restarts),
             waiting: match slot.post {
                 Post::Worker(number) => self.listeners.waiting(number),
-                Post::Admin => crate::queue::waiting(&self.listeners.admin).unwrap_or(0),
+                Post::Admin => self.listeners.admin_waiting(),
             },
             in_flight: seats().map(task_mcp_scoreboard::Seat::in_flight).sum(),
             open_streams: seats().map(task_mcp_scoreboard::Seat::open_streams).sum(),
+            open_connections: seats().map(task_mcp_scoreboard::Seat::open_connections).sum(),
             last_exit: record.and_then(|record| record.last_exit.clone()),
         }
     }
 }
 
-fn is_restart(awaits: Awaits) -> bool {
-    awaits == Awaits::Restart
+fn is(what: Awaits) -> impl Fn(Awaits) -> bool {
+    move |awaits| awaits == what
+}
+
+fn awaited(what: What) -> Awaits {
+    match what {
+        What::Settings => Awaits::Reload,
+        What::Program => Awaits::Upgrade,
+    }
 }
 
 fn done(message: &str) -> Response {

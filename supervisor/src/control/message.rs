@@ -12,6 +12,11 @@ pub enum Request {
     Status,
     /// Replace all workers one by one; answered when that is done or was abandoned.
     Restart,
+    /// Read the settings again; answered when they are in force, or with the reason why they are not.
+    Reload,
+    /// Go on with the program that has the place of the running one now; answered when it is in force, or with the reason why it
+    /// is not.
+    Upgrade,
     /// Have so many workers; answered when the workers of new slots serve and the slots to close are closed, or
     /// when one cannot start. A later request for another number supersedes it.
     Scale {
@@ -63,7 +68,7 @@ pub struct Status {
     /// Addresses of the public endpoint.
     pub endpoints: Vec<SocketAddr>,
     /// Address of the admin listener.
-    pub admin: SocketAddr,
+    pub admin: Option<SocketAddr>,
     /// Worker slots there shall be; differs from what `slots` shows while slots are added or closed.
     pub workers: u16,
     /// The worker slots in order, then the admin process.
@@ -92,6 +97,8 @@ pub struct SlotStatus {
     pub in_flight: u64,
     /// Streams open, of both processes.
     pub open_streams: u64,
+    /// Connections its processes hold open, with and without a request.
+    pub open_connections: u64,
     /// How the last process that ended did so.
     pub last_exit: Option<String>,
 }

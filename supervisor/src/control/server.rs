@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, fchmod};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{debug, warn};
 
@@ -39,10 +40,14 @@ pub(crate) struct Server {
 }
 
 /// What a client waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Awaits {
     /// The end of a rolling restart.
     Restart,
+    /// Settings to be in force.
+    Reload,
+    /// A program to be in force.
+    Upgrade,
     /// The number of workers that was asked for.
     Scale { workers: u16 },
 }

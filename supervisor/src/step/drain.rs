@@ -1,12 +1,12 @@
 //! The way out: workers in parallel, then the admin process, so that metrics stay visible while workers drain.
 
 use super::event::{Action, KillReason, Notice, Post};
-use super::rolling;
 use super::state::{Health, Phase, Second, Slot, SlotState, State};
+use super::{reload, rolling};
 use crate::Exit;
 
 /// What the admin process is given once the workers are gone, in milliseconds.
-const ADMIN_DRAIN_MS: u64 = 2_000;
+pub(super) const ADMIN_DRAIN_MS: u64 = 2_000;
 
 /// SIGTERM or SIGINT: the first one drains, the second one kills.
 pub(super) fn stop(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
@@ -36,6 +36,7 @@ pub(super) fn asked(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
 pub(super) fn begin(state: &mut State, wanted: Exit, now_ms: u64, actions: &mut Vec<Action>) {
     state.phase = Phase::Draining { wanted, forced: false };
     rolling::abandon(state, actions);
+    reload::abandon(state, actions);
     let timeout_ms = state.policy.drain_timeout_ms;
     actions.push(Action::Tell(Notice::Draining { deadline_ms: timeout_ms }));
     for slot in &mut state.slots {

@@ -1,9 +1,13 @@
 //! What happens to the instance and what is done about it, as plain data.
 
+use serde::{Deserialize, Serialize};
+
+use super::rolling::Purpose;
+use super::state::Policy;
 use crate::Exit;
 
 /// What a process is started for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Post {
     /// Serves the public port from the listening sockets of this slot.
     Worker(u16),
@@ -22,6 +26,7 @@ impl std::fmt::Display for Post {
 
 /// Something that happened. A process is named by its generation, which no other process of the instance ever has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)] // Until the shell can become another program.
 pub(crate) enum Event {
     /// The instance starts; once, first.
     Start,
@@ -33,6 +38,43 @@ pub(crate) enum Event {
     Drain,
     /// Replace all workers one by one.
     Restart,
+    /// Read the settings again.
+    Reload,
+    /// The settings were read and are good.
+    Loaded {
+        /// Their number.
+        revision: u64,
+        /// What is to be done for them.
+        change: Change,
+    },
+    /// The settings were read and cannot be had while the instance runs, or differ in nothing.
+    NotLoaded {
+        /// Whether they are the ones in force.
+        same: bool,
+    },
+    /// A process took settings over in place.
+    Applied {
+        /// Its generation.
+        generation: u64,
+        /// Their number.
+        revision: u64,
+    },
+    /// Go on with the program that has the place of this one now.
+    Upgrade,
+    /// The other program was tried.
+    Checked {
+        /// Whether it can take over.
+        ok: bool,
+    },
+    /// The other program could not be started; this one goes on.
+    NotReplaced,
+    /// This is the other program, and it has taken over with settings of its own.
+    TakenOver {
+        /// Their number.
+        revision: u64,
+        /// What is to be done for them.
+        change: Change,
+    },
     /// Have so many workers.
     ScaleTo {
         /// Their number; what is out of bounds is moved to the bound.
@@ -107,6 +149,26 @@ pub(crate) enum Event {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Read the settings.
+    Load,
+    /// Tell a process to take settings over in place.
+    Apply {
+        /// Its generation.
+        generation: u64,
+        /// Their number.
+        revision: u64,
+    },
+    /// Only these settings and programs are still in use.
+    Keep {
+        /// Their numbers.
+        revisions: Vec<u64>,
+    },
+    /// Try whether the program that has the place of this one now can take over.
+    Check,
+    /// Give the trial of the other program up.
+    GiveCheckUp,
+    /// Become the other program.
+    Replace,
     /// Start a process.
     Spawn {
         /// What for.
@@ -115,6 +177,8 @@ pub(crate) enum Action {
         generation: u64,
         /// Its row on the scoreboard.
         seat: u16,
+        /// The settings and the program it is started with.
+        revision: u64,
         /// Whether another process had the post before.
         restart: bool,
     },
@@ -149,8 +213,8 @@ pub(crate) enum Action {
     },
     /// Send new connections to these slots alone.
     Steer {
-        /// Their numbers, ascending; never empty.
-        open: Vec<u16>,
+        /// Their numbers, ascending, and the settings their workers were started with; never empty.
+        open: Vec<(u16, u64)>,
     },
     /// Tell that the instance serves; once.
     AnnounceReady {
@@ -164,7 +228,7 @@ pub(crate) enum Action {
 }
 
 /// Why a process is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KillReason {
     /// It was not ready in time.
     BootTimeout,
@@ -192,6 +256,33 @@ pub(crate) enum ScaleFailure {
     },
 }
 
+/// What other settings, or another program, ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// The numbers decisions are made by.
+    pub(crate) policy: Policy,
+    /// Worker slots there shall be, if the settings name another number than before.
+    pub(crate) workers: Option<u16>,
+    /// Workers have to be replaced.
+    pub(crate) new_workers: bool,
+    /// The admin process has to be replaced.
+    pub(crate) new_admin: bool,
+}
+
+/// Why settings, or a program, are not in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ReloadFailure {
+    /// The instance stops.
+    Stopping,
+    /// They cannot be had while the instance runs; the shell knows why.
+    Refused,
+    /// A new process died before it took over, or while it was young.
+    Died {
+        /// Its post.
+        post: Post,
+    },
+}
+
 /// Why a rolling restart was abandoned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RestartFailure {
@@ -202,6 +293,15 @@ pub(crate) enum RestartFailure {
         /// Its post.
         post: Post,
     },
+}
+
+/// What an operator asked to be put in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// The settings as they are now.
+    Settings,
+    /// The program that has the place of this one now.
+    Program,
 }
 
 /// Decisions an operator wants to read about.
@@ -293,18 +393,44 @@ pub(crate) enum Notice {
         /// Why.
         reason: ScaleFailure,
     },
+    /// The settings are those in force already.
+    Unchanged,
+    /// Settings, or a program, are in force.
+    Reloaded {
+        /// What was asked for.
+        what: What,
+        /// Workers that were replaced for it.
+        replaced: u16,
+        /// Worker slots there shall be, if that changed.
+        workers: Option<u16>,
+    },
+    /// Settings, or a program, are not in force; those before are.
+    ReloadFailed {
+        /// What was asked for.
+        what: What,
+        /// Workers that had been replaced for it and were replaced again.
+        replaced: u16,
+        /// Why.
+        reason: ReloadFailure,
+    },
     /// A rolling restart begins.
     RestartBegun {
+        /// What for.
+        purpose: Purpose,
         /// Worker slots it goes through.
         workers: u16,
     },
     /// All workers were replaced.
     Restarted {
+        /// What for.
+        purpose: Purpose,
         /// Workers that were; a slot without a worker gets a new one anyway.
         workers: u16,
     },
     /// A rolling restart was abandoned; the workers that were not replaced serve on.
     RestartFailed {
+        /// What it was for.
+        purpose: Purpose,
         /// Workers replaced before.
         replaced: u16,
         /// Why.

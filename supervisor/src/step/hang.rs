@@ -133,8 +133,9 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
     }
     for index in 0..state.slots.len() {
         let Some(slot) = state.slots.get_mut(index) else { continue };
+        let revision = slot.revision;
         if slot.health == (Health::Leaving { alone: false }) && slot.second.is_none() {
-            let _ = super::start_successor(state, index, now_ms, actions);
+            let _ = super::start_successor(state, index, revision, now_ms, actions);
             continue;
         }
         let (Health::Hung { abort_ms, alone }, post) = (slot.health, slot.post) else { continue };
@@ -145,7 +146,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             }
         } else if !alone && slot.second.is_none() && matches!(post, Post::Worker(_)) {
             // The admin process keeps house alone, so it has no second; it is ended and then replaced.
-            let _ = super::start_successor(state, index, now_ms, actions);
+            let _ = super::start_successor(state, index, revision, now_ms, actions);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - `hang.rs`    processes that run and do not serve
 //! - `succession.rs` a second process in a slot takes over
 //! - `rolling.rs` all workers are replaced one by one
+//! - `reload.rs`  other settings, another program
 //! - `scale.rs`   more or fewer slots
 //! - `drain.rs`   the way out
 //! - `steer.rs`   which slots get new connections
@@ -14,6 +15,7 @@
 mod drain;
 mod event;
 mod hang;
+mod reload;
 mod report;
 mod restart;
 mod rolling;
@@ -26,9 +28,12 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{Action, Event, KillReason, Notice, Post, RestartFailure, ScaleFailure};
+pub(crate) use event::{
+    Action, Change, Event, KillReason, Notice, Post, ReloadFailure, RestartFailure, ScaleFailure, What,
+};
 pub(crate) use hang::LOOK_MS;
 pub(crate) use report::SlotReport;
+pub(crate) use rolling::Purpose;
 pub(crate) use state::{MAX_SLOTS, Policy, State};
 
 use state::{Health, Phase, Second, Slot, SlotState};
@@ -43,7 +48,15 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     match event {
         Event::Start => start(state, now_ms, &mut actions),
         Event::Tick => {}
-        Event::Restart => rolling::begin(state, &mut actions),
+        Event::Restart => rolling::asked(state, &mut actions),
+        Event::Reload => reload::asked(state, &mut actions),
+        Event::Loaded { revision, change } => reload::loaded(state, revision, change, &mut actions),
+        Event::NotLoaded { same } => reload::not_loaded(state, same, &mut actions),
+        Event::Applied { generation, revision } => reload::applied(state, generation, revision),
+        Event::Upgrade => reload::upgrade(state, &mut actions),
+        Event::Checked { ok } => reload::checked(state, ok, &mut actions),
+        Event::NotReplaced => reload::not_replaced(state, &mut actions),
+        Event::TakenOver { revision, change } => reload::taken_over(state, revision, change, &mut actions),
         Event::ScaleTo { workers } => scale::to(state, workers, &mut actions),
         Event::SlotOpened { ok } => scale::opened(state, ok, now_ms, &mut actions),
         Event::Queue { waiting } => scale::queue(state, waiting, now_ms),
@@ -67,10 +80,12 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     succession::advance(state, now_ms, &mut actions);
     hang::advance(state, now_ms, &mut actions);
     rolling::advance(state, now_ms, &mut actions);
+    reload::advance(state, now_ms, &mut actions);
     scale::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
     steer::steer(state, &mut actions);
+    reload::keep(state, &mut actions);
     drain::advance(state, now_ms, &mut actions);
     actions
 }
@@ -175,23 +190,31 @@ fn spawn_due(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
             | SlotState::Live { .. }
             | SlotState::Draining(_) => false,
         };
-        if due && let Some(process) = state.enrol(now_ms) {
+        let revision = slot.revision;
+        if due && let Some(process) = state.enrol(revision, now_ms) {
             let Some(slot) = state.slots.get_mut(index) else { continue };
             let (generation, seat) = (process.generation, process.seat);
             slot.settle(SlotState::Starting(process));
-            actions.push(Action::Spawn { post: slot.post, generation, seat, restart: slot.ever_started });
+            actions.push(Action::Spawn { post: slot.post, generation, seat, revision, restart: slot.ever_started });
             slot.ever_started = true;
         }
     }
 }
 
 /// Starts a second process in a slot that has one.
-fn start_successor(state: &mut State, index: usize, now_ms: u64, actions: &mut Vec<Action>) -> Option<u64> {
-    let process = state.enrol(now_ms)?;
+fn start_successor(
+    state: &mut State,
+    index: usize,
+    revision: u64,
+    now_ms: u64,
+    actions: &mut Vec<Action>,
+) -> Option<u64> {
+    let process = state.enrol(revision, now_ms)?;
     let slot = state.slots.get_mut(index)?;
     slot.second = Some(Second::Successor { process, ready_ms: None });
-    actions.push(Action::Spawn { post: slot.post, generation: process.generation, seat: process.seat, restart: true });
-    Some(process.generation)
+    let (generation, seat) = (process.generation, process.seat);
+    actions.push(Action::Spawn { post: slot.post, generation, seat, revision, restart: true });
+    Some(generation)
 }
 
 /// All workers, or one worker once the time to boot is over; always with the admin process.

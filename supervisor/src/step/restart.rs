@@ -2,7 +2,7 @@
 
 use super::event::{Action, KillReason, Notice, Post};
 use super::state::{Phase, Second, Slot, SlotState, State};
-use super::{drain, rolling, succession};
+use super::{drain, reload, rolling, succession};
 use crate::Exit;
 
 /// A death before ready, or within this time after it, is early: it counts for back-off and breaker. In milliseconds.
@@ -63,8 +63,15 @@ pub(super) fn died(
         }
         Phase::Done => return,
     }
-    // Its slot is being closed.
-    if matches!(before, SlotState::Draining(_)) && !was_second {
+    let was_told = matches!(before, SlotState::Draining(_)) && !was_second;
+    // The admin process was told to leave for a new one; a worker because its slot is being closed.
+    if post == Post::Admin && (was_told || reload::admin_died(state, process, actions)) {
+        if let Some(slot) = slot_at(state, post) {
+            slot.state = SlotState::Backoff { until_ms: now_ms };
+        }
+        return;
+    }
+    if was_told {
         return;
     }
     if was_second {

@@ -1,5 +1,7 @@
 //! More or fewer worker slots. Only the highest slot is ever closed: closing another would renumber the group of sockets.
 
+use serde::{Deserialize, Serialize};
+
 use super::drain;
 use super::event::{Action, Notice, Post, ScaleFailure};
 use super::state::{Health, Phase, Slot, SlotState, State};
@@ -9,7 +11,7 @@ use super::state::{Health, Phase, Slot, SlotState, State};
 pub(super) const EMPTY_MS: u64 = 50;
 
 /// How far the highest slot is on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Closing {
     /// New connections go elsewhere; its worker accepts what waits.
     Emptying {
@@ -46,7 +48,7 @@ pub(super) fn opened(state: &mut State, ok: bool, now_ms: u64, actions: &mut Vec
         actions.push(Action::Tell(Notice::ScaleFailed { asked, workers: number, reason: ScaleFailure::NotOpened }));
         return;
     }
-    let mut slot = Slot::new(Post::Worker(number));
+    let mut slot = Slot::new(Post::Worker(number), state.revision);
     slot.added = true;
     slot.state = SlotState::Backoff { until_ms: now_ms };
     state.slots.insert(usize::from(number), slot);

@@ -29,10 +29,25 @@ enum Move {
     /// So many connections wait in the slot that is to be closed.
     Waiting(u32),
     Restart,
+    /// The settings are read again; what is found, if they can be had at all.
+    Reload(Option<Found>),
+    /// Processes that were told to take settings over do it now.
+    Applied,
+    Upgrade,
+    /// The other program was tried; and if it is good, whether it can be started.
+    Checked(bool, bool),
     Stop,
     Drain,
     /// A process that serves drains though nobody asked it to.
     Leaves(usize),
+}
+
+/// What settings that were read again ask for.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    new_workers: bool,
+    new_admin: bool,
+    workers: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +61,7 @@ enum Beats {
 struct Fake {
     post: Post,
     seat: u16,
+    revision: u64,
     was_ready: bool,
     killed: bool,
     told_to_drain: bool,
@@ -84,6 +100,17 @@ struct World {
     waiting: u32,
     /// A rolling restart is under way.
     restarting: bool,
+    /// What the next settings that are read ask for.
+    found: Option<Found>,
+    next_revision: u64,
+    /// Settings on their way, and whether they ask for a new admin process.
+    on_its_way: Option<(u64, bool)>,
+    /// Who was told to take settings over and has not done it yet.
+    pending: Vec<(u64, u64)>,
+    /// The revisions that processes may have.
+    kept: Vec<u64>,
+    /// The other program, once it is good, can be started.
+    starts: bool,
     /// The last process that was started to replace a sound one.
     voluntary: Option<u64>,
     exit: Option<Exit>,
@@ -101,7 +128,7 @@ impl World {
             restart_limit: 5,
         };
         let mut world = Self {
-            state: State::new(policy, 99),
+            state: State::new(policy, 1, 99),
             now_ms: 1,
             alive: BTreeMap::new(),
             spawns_fail: false,
@@ -114,6 +141,12 @@ impl World {
             slots: workers,
             waiting: 0,
             restarting: false,
+            found: None,
+            next_revision: 2,
+            on_its_way: None,
+            pending: Vec::new(),
+            kept: vec![1],
+            starts: true,
             voluntary: None,
             steered: (0..workers).collect(),
             exit: None,
@@ -140,7 +173,46 @@ impl World {
     fn act(&mut self, action: Action) -> Option<Event> {
         assert_eq!(self.exit, None, "nothing follows the exit: {action:?}");
         match action {
-            Action::Spawn { post, generation, seat, .. } => {
+            Action::Load => {
+                assert!(self.on_its_way.is_none() && self.stopped_at_ms.is_none());
+                return Some(match self.found {
+                    None => Event::NotLoaded { same: false },
+                    Some(found) => {
+                        let (revision, change) = self.read(found);
+                        Event::Loaded { revision, change }
+                    }
+                });
+            }
+            Action::Apply { generation, revision } => {
+                assert!(self.on_its_way.is_some_and(|(on_its_way, _)| on_its_way == revision));
+                self.pending.push((generation, revision));
+            }
+            Action::Keep { revisions } => self.kept = revisions,
+            Action::Check | Action::GiveCheckUp => {}
+            Action::Replace => {
+                assert!(
+                    !self.restarting && self.on_its_way.is_none(),
+                    "a program is replaced in the middle of something"
+                );
+                if !self.starts {
+                    return Some(Event::NotReplaced);
+                }
+                let (revision, change) = self.read(Found { new_workers: true, new_admin: true, workers: None });
+                return Some(Event::TakenOver { revision, change });
+            }
+            Action::Tell(Notice::Reloaded { .. }) => {
+                let (revision, _) = self.on_its_way.take().expect("settings were on their way");
+                let stays = |fake: &&Fake| {
+                    !(fake.told_to_drain || fake.leaves || fake.aborted || fake.killed || fake.convicted)
+                };
+                let stale = self.alive.values().filter(stays).find(|fake| fake.revision != revision);
+                assert!(stale.is_none(), "{stale:?} has not got revision {revision}");
+            }
+            Action::Tell(Notice::ReloadFailed { what, .. }) => {
+                let _ = what;
+                self.on_its_way = None;
+            }
+            Action::Spawn { post, generation, seat, revision, .. } => {
                 assert!(self.stopped_at_ms.is_none(), "{post} was started during a drain");
                 assert!(generation > self.last_generation, "generation {generation} was used before");
                 assert!(seat != 0 && seat < self.state.policy.seats());
@@ -167,6 +239,7 @@ impl World {
                 let fake = Fake {
                     post,
                     seat,
+                    revision,
                     was_ready: false,
                     killed: false,
                     told_to_drain: false,
@@ -188,7 +261,9 @@ impl World {
                 let fake = self.alive.get_mut(&generation).expect("a drain goes to a living process");
                 assert!(!fake.told_to_drain, "told twice");
                 assert!(
-                    fake.post != Post::Admin || !workers_alive && self.stopped_at_ms.is_some(),
+                    fake.post != Post::Admin
+                        || !workers_alive && self.stopped_at_ms.is_some()
+                        || self.on_its_way.is_some_and(|(_, new_admin)| new_admin),
                     "the admin process goes last"
                 );
                 fake.told_to_drain = true;
@@ -225,7 +300,7 @@ impl World {
             Action::Steer { open } => {
                 assert!(self.stopped_at_ms.is_none(), "a drain steers nobody");
                 assert!(!open.is_empty() && open.is_sorted(), "{open:?}");
-                self.steered = open;
+                self.steered = open.into_iter().map(|(slot, _)| slot).collect();
             }
             Action::AnnounceReady { workers } => {
                 self.announced += 1;
@@ -289,6 +364,9 @@ impl World {
                 self.steered
             );
         }
+        for fake in self.alive.values() {
+            assert!(self.kept.contains(&fake.revision), "{fake:?} has what was given up: {:?}", self.kept);
+        }
         for slot in &state.slots {
             assert!(slot.early_deaths.len() <= state.policy.restart_limit as usize);
             if let Some(Second::Leaving(process)) = slot.second {
@@ -320,6 +398,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Settings, or a program, that are on their way from now on.
+    fn read(&mut self, found: Found) -> (u64, Change) {
+        let revision = self.next_revision;
+        self.next_revision += 1;
+        let Found { new_workers, new_admin, workers } = found;
+        self.on_its_way = Some((revision, new_admin));
+        (revision, Change { policy: self.state.policy, workers, new_workers, new_admin })
     }
 
     /// The slots of workers that said ready and live, as this test knows them.
@@ -383,6 +470,23 @@ impl World {
             Move::ScaleTo(workers) => self.event(Event::ScaleTo { workers }),
             Move::Waiting(waiting) => self.waiting = waiting,
             Move::Restart => self.event(Event::Restart),
+            Move::Reload(found) => {
+                self.found = found;
+                self.event(Event::Reload);
+            }
+            Move::Applied => {
+                for (generation, revision) in std::mem::take(&mut self.pending) {
+                    if let Some(fake) = self.alive.get_mut(&generation) {
+                        fake.revision = revision;
+                        self.event(Event::Applied { generation, revision });
+                    }
+                }
+            }
+            Move::Upgrade => self.event(Event::Upgrade),
+            Move::Checked(ok, starts) => {
+                self.starts = starts;
+                self.event(Event::Checked { ok });
+            }
             Move::Stop => self.event(Event::Stop),
             Move::Drain => self.event(Event::Drain),
             Move::Leaves(index) => {
@@ -440,6 +544,8 @@ impl World {
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
+    let found = (any::<bool>(), any::<bool>(), prop::option::of(1u16..6))
+        .prop_map(|(new_workers, new_admin, workers)| Found { new_workers, new_admin, workers });
     let code = prop_oneof![Just(None), Just(Some(0)), Just(Some(70)), Just(Some(78))];
     prop_oneof![
         4 => (0u64..2_000).prop_map(Move::Wait),
@@ -456,6 +562,10 @@ fn any_move() -> impl Strategy<Value = Move> {
         4 => (any::<usize>(), prop_oneof![1 => Just(Beats::Sent), 2 => Just(Beats::Silent), 1 => Just(Beats::Starved)])
             .prop_map(|(index, beats)| Move::Beats(index, beats)),
         2 => Just(Move::Restart),
+        3 => prop::option::weighted(0.9, found).prop_map(Move::Reload),
+        3 => Just(Move::Applied),
+        1 => Just(Move::Upgrade),
+        2 => (prop::bool::weighted(0.7), prop::bool::weighted(0.7)).prop_map(|(ok, starts)| Move::Checked(ok, starts)),
         2 => any::<usize>().prop_map(Move::Leaves),
         2 => (0u16..6).prop_map(Move::ScaleTo),
         1 => (0u32..2).prop_map(Move::Waiting),

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Action, KillReason, Post};
+use super::reload::{Reload, Upgrade};
 use super::rolling::{self, Rolling};
 use super::scale::{self, Closing, EMPTY_MS};
 use crate::Exit;
@@ -17,7 +20,7 @@ const SCALE_SLOTS: u16 = 32;
 const MARGIN_MS: u64 = 500;
 
 /// The numbers decisions are made by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Policy {
     /// Worker slots at the start, 1 to [`MAX_SLOTS`].
     pub(crate) workers: u16,
@@ -46,8 +49,15 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The numbers of other settings. The seats were counted when the instance started.
+    pub(super) fn retimed(self, other: Self) -> Self {
+        Self { workers: self.workers, ..other }
+    }
+}
+
 /// All slots and where the instance is in its life.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(super) policy: Policy,
     /// Workers in the order of their slots, then the admin process.
@@ -69,19 +79,32 @@ pub(crate) struct State {
     pub(super) closing: Option<Closing>,
     /// The rolling restart under way.
     pub(super) rolling: Option<Rolling>,
+    /// Somebody asked for a restart while workers were rolled for another reason.
+    pub(super) restart_wanted: bool,
+    /// Number of the settings and the program that are trusted.
+    pub(super) revision: u64,
+    /// Settings or a program on the way to be trusted.
+    pub(super) reload: Option<Reload>,
+    /// Somebody asked to read the settings again while something else was under way.
+    pub(super) reload_wanted: bool,
+    /// How far the way to another program is.
+    pub(super) upgrade: Option<Upgrade>,
+    /// The revisions in use that were told last.
+    pub(super) kept: BTreeSet<u64>,
     /// A signal to stop came; the next one kills.
     pub(super) signalled: bool,
     /// When heartbeats were last looked at.
     pub(super) looked_ms: u64,
     /// No heartbeat counts as older than this.
     pub(super) counted_from_ms: u64,
-    /// The slots that get new connections; at first all, as the kernel does by itself.
-    pub(super) steered: Vec<u16>,
+    /// The slots that get new connections, and the settings their workers were started with; at first all slots, as the
+    /// kernel does by itself.
+    pub(super) steered: Vec<(u16, u64)>,
     pub(super) random: u64,
 }
 
 /// Where the instance is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Dead processes are replaced.
     Serving,
@@ -97,7 +120,7 @@ pub(super) enum Phase {
 }
 
 /// One post and its present process.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub(super) post: Post,
     pub(super) state: SlotState,
@@ -115,10 +138,12 @@ pub(super) struct Slot {
     pub(super) added: bool,
     /// What the last process exited with, or said it would.
     pub(super) last_code: Option<i32>,
+    /// What its next process is started with.
+    pub(super) revision: u64,
 }
 
 /// What a slot is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum SlotState {
     /// No process, and none is due: before the start and during a drain.
     Empty,
@@ -139,7 +164,7 @@ pub(super) enum SlotState {
 }
 
 /// The other process of a slot with two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Second {
     /// Starts on the same sockets, to take over.
     Successor {
@@ -152,7 +177,7 @@ pub(super) enum Second {
 }
 
 /// Whether a live process sends heartbeats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Health {
     /// It does.
     Sound,
@@ -175,10 +200,12 @@ pub(super) enum Health {
 }
 
 /// A process as decisions see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     pub(super) generation: u64,
     pub(super) seat: u16,
+    /// The settings and the program it works with.
+    pub(super) revision: u64,
     pub(super) was_ready: bool,
     /// When it is killed, and why, unless it moves on.
     pub(super) overdue: Option<(u64, KillReason)>,
@@ -193,12 +220,12 @@ pub(super) struct Process {
 }
 
 impl State {
-    /// An instance that has not started. `seed` feeds the jitter of delays.
-    pub(crate) fn new(policy: Policy, seed: u64) -> Self {
+    /// An instance that has not started, with the settings of this number. `seed` feeds the jitter of delays.
+    pub(crate) fn new(policy: Policy, revision: u64, seed: u64) -> Self {
         let posts = (0..policy.workers).map(Post::Worker).chain([Post::Admin]);
         Self {
             policy,
-            slots: posts.map(Slot::new).collect(),
+            slots: posts.map(|post| Slot::new(post, revision)).collect(),
             free_seats: (1..policy.seats()).collect(),
             next_generation: 1,
             phase: Phase::Serving,
@@ -210,10 +237,16 @@ impl State {
             opening: false,
             closing: None,
             rolling: None,
+            restart_wanted: false,
+            revision,
+            reload: None,
+            reload_wanted: false,
+            upgrade: None,
+            kept: BTreeSet::from([revision]),
             signalled: false,
             looked_ms: 0,
             counted_from_ms: 0,
-            steered: (0..policy.workers).collect(),
+            steered: (0..policy.workers).map(|slot| (slot, revision)).collect(),
             random: seed | 1,
         }
     }
@@ -226,6 +259,11 @@ impl State {
     /// Slots, the admin process's too, whose breaker is open.
     pub(crate) fn broken_slots(&self) -> u16 {
         self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Broken { .. })).count() as u16
+    }
+
+    /// Number of the settings and the program that are trusted.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// When `step` wants to be called even if nothing happens, in milliseconds; `None` = never.
@@ -255,7 +293,8 @@ impl State {
             Closing::Emptying { empty_since_ms: None, until_ms } => Some(until_ms),
             Closing::Draining => None,
         });
-        slots.chain(closing).chain(overdue).chain(aborts).chain(successions).chain(announcement).min()
+        let check = self.upgrade.and_then(Upgrade::deadline_ms);
+        slots.chain(check).chain(closing).chain(overdue).chain(aborts).chain(successions).chain(announcement).min()
     }
 
     /// Whether heartbeats are to be looked at.
@@ -315,7 +354,7 @@ impl State {
 
     /// A new process with a seat and a generation of its own. There are twice as many seats as slots, and no slot has more
     /// than two processes, so a seat is always free.
-    pub(super) fn enrol(&mut self, now_ms: u64) -> Option<Process> {
+    pub(super) fn enrol(&mut self, revision: u64, now_ms: u64) -> Option<Process> {
         let seat = self.free_seats.pop_first()?;
         let generation = self.next_generation;
         self.next_generation += 1;
@@ -323,6 +362,7 @@ impl State {
         Some(Process {
             generation,
             seat,
+            revision,
             was_ready: false,
             overdue,
             killed: None,
@@ -342,7 +382,7 @@ impl State {
 }
 
 impl Slot {
-    pub(super) fn new(post: Post) -> Self {
+    pub(super) fn new(post: Post, revision: u64) -> Self {
         Self {
             post,
             state: SlotState::Empty,
@@ -354,6 +394,7 @@ impl Slot {
             trial: false,
             added: false,
             last_code: None,
+            revision,
         }
     }
 

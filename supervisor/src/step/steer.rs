@@ -19,8 +19,8 @@ pub(super) fn steer(state: &mut State, actions: &mut Vec<Action>) {
         &stays,
     ];
     let chosen =
-        |choice: &dyn Fn(&Slot) -> bool| state.slots.iter().filter(|slot| choice(slot)).filter_map(number).collect();
-    let open = choices.into_iter().map(chosen).find(|open: &Vec<u16>| !open.is_empty()).unwrap_or_default();
+        |choice: &dyn Fn(&Slot) -> bool| state.slots.iter().filter(|slot| choice(slot)).filter_map(target).collect();
+    let open = choices.into_iter().map(chosen).find(|open: &Vec<(u16, u64)>| !open.is_empty()).unwrap_or_default();
     if open != state.steered {
         state.steered.clone_from(&open);
         actions.push(Action::Steer { open });
@@ -30,6 +30,11 @@ pub(super) fn steer(state: &mut State, actions: &mut Vec<Action>) {
 fn is_live(slot: &Slot) -> bool {
     let accepts = !matches!(slot.health, Health::Condemned | Health::Leaving { .. });
     slot.post != Post::Admin && matches!(slot.state, SlotState::Live { .. }) && accepts
+}
+
+/// The slot with the settings its worker listens by; without a worker, those of the next one.
+fn target(slot: &Slot) -> Option<(u16, u64)> {
+    Some((number(slot)?, slot.process().map_or(slot.revision, |process| process.revision)))
 }
 
 fn number(slot: &Slot) -> Option<u16> {

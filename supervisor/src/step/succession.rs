@@ -42,6 +42,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
         }
         slot.settle(SlotState::Live { process: new, since_ms: now_ms });
         slot.trial = false;
+        slot.revision = new.revision;
         actions.push(Action::Tell(Notice::Succeeded { post: slot.post }));
     }
 }
@@ -49,6 +50,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
 /// The slot's process died beside its successor, which moves up.
 pub(super) fn move_up(slot: &mut Slot, successor: Process, ready_ms: Option<u64>) {
     slot.second = None;
+    slot.revision = successor.revision;
     slot.settle(match ready_ms {
         Some(since_ms) => SlotState::Live { process: successor, since_ms },
         None => SlotState::Starting(successor),

@@ -9,6 +9,7 @@ use crate::Exit;
 
 mod hang;
 mod leaving;
+mod reload;
 mod rolling;
 mod scale;
 
@@ -26,6 +27,8 @@ struct Bench {
     now_ms: u64,
     /// Slots that get new connections.
     steered: Vec<u16>,
+    /// The same with the settings their workers listen by.
+    targets: Vec<(u16, u64)>,
     /// The last heartbeat of each process that sends any.
     beats: BTreeMap<u64, u64>,
 }
@@ -34,9 +37,10 @@ impl Bench {
     /// Started, nothing ready. Generations are 1.. for the workers, then the admin process.
     fn started(policy: Policy) -> Self {
         let mut bench = Self {
-            state: State::new(policy, 7),
+            state: State::new(policy, 1, 7),
             now_ms: 5_000,
             steered: (0..policy.workers).collect(),
+            targets: (0..policy.workers).map(|slot| (slot, 1)).collect(),
             beats: BTreeMap::new(),
         };
         let actions = bench.event(Event::Start);
@@ -57,8 +61,9 @@ impl Bench {
         actions.retain(|action| match action {
             Action::Steer { open } => {
                 let is_new = matches!(event, Event::SlotOpened { .. });
-                assert!(is_new || *open != self.steered, "nothing changed");
-                self.steered.clone_from(open);
+                assert!(is_new || *open != self.targets, "nothing changed");
+                self.targets.clone_from(open);
+                self.steered = open.iter().map(|(slot, _)| *slot).collect();
                 false
             }
             _ => true,
@@ -97,6 +102,22 @@ fn spawns(actions: &[Action]) -> Vec<(Post, u64)> {
         _ => None,
     });
     spawned.collect()
+}
+
+fn tells(actions: &[Action]) -> Vec<Notice> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Tell(notice) => Some(*notice),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn drains(actions: &[Action]) -> Vec<u64> {
+    let drained = actions.iter().filter_map(|action| match action {
+        Action::Drain { generation, .. } => Some(*generation),
+        _ => None,
+    });
+    drained.collect()
 }
 
 fn delay_of(actions: &[Action]) -> Option<u64> {
@@ -146,7 +167,7 @@ fn after_the_boot_timeout_one_worker_and_the_admin_process_are_enough() {
 fn a_late_death_is_replaced_at_once_in_a_seat_of_its_own() {
     let mut bench = Bench::serving(POLICY);
     let actions = bench.exits(1, 70);
-    let Some(Action::Spawn { post, generation, seat, restart }) = actions.last().cloned() else {
+    let Some(Action::Spawn { post, generation, seat, restart, .. }) = actions.last().cloned() else {
         panic!("{actions:?}")
     };
     assert_eq!((post, generation, restart), (Post::Worker(0), 4, true));

@@ -188,7 +188,7 @@ mod tests {
         fn new() -> Self {
             let scoreboard = Scoreboard::create(&Plan { seats: 1, series: series(3) }).unwrap();
             let slots = Slots::new(&scoreboard, &scoreboard.seat(0).unwrap());
-            Self { scoreboard, slots, state: State::new(POLICY, 7) }
+            Self { scoreboard, slots, state: State::new(POLICY, 1, 7) }
         }
 
         fn event(&mut self, event: Event, now_ms: u64) {

@@ -27,6 +27,7 @@ pub(crate) async fn account(
         return Err(actix_web::error::ErrorInternalServerError("no app"));
     };
     let in_flight = InFlight::new(&app.seat);
+    app.faults.on_request(request.method());
     let mut response = next.call(request).await?;
     if app.readiness.is_draining() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

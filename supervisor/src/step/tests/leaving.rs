@@ -63,7 +63,7 @@ fn the_new_worker_of_a_restart_waits_for_room_and_the_restart_fails() {
     let successor = spawns(&bench.exits(1, 0))[0].1;
     bench.ready(successor);
     let reason = RestartFailure::Died { post: Post::Worker(0) };
-    let failed = Action::Tell(Notice::RestartFailed { replaced: 0, reason });
+    let failed = Action::Tell(Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason });
     assert_eq!(bench.exits(canary, 0), [failed]);
     assert_eq!(bench.steered, [0, 1]);
 }

@@ -3,22 +3,6 @@
 use super::super::event::RestartFailure;
 use super::*;
 
-fn tells(actions: &[Action]) -> Vec<Notice> {
-    let told = actions.iter().filter_map(|action| match action {
-        Action::Tell(notice) => Some(*notice),
-        _ => None,
-    });
-    told.collect()
-}
-
-fn drains(actions: &[Action]) -> Vec<u64> {
-    let drained = actions.iter().filter_map(|action| match action {
-        Action::Drain { generation, .. } => Some(*generation),
-        _ => None,
-    });
-    drained.collect()
-}
-
 fn begun() -> Bench {
     let mut bench = Bench::serving(POLICY);
     let actions = bench.event(Event::Restart);
@@ -38,7 +22,7 @@ fn the_canary_serves_a_second_before_the_old_worker_drains_and_the_others_follow
     let actions = bench.exits(1, 0);
     assert_eq!(spawns(&actions), [(Post::Worker(1), 5)], "when the old one has gone");
     assert_eq!(drains(&bench.ready(5)), [2], "proven by the canary");
-    assert_eq!(tells(&bench.exits(2, 0)), [Notice::Restarted { workers: 2 }]);
+    assert_eq!(tells(&bench.exits(2, 0)), [Notice::Restarted { purpose: Purpose::Restart, workers: 2 }]);
     assert_eq!(bench.state.free_seats.len() + 3, usize::from(POLICY.seats()) - 1);
 }
 
@@ -51,7 +35,7 @@ fn a_canary_that_fails_ends_the_restart_and_the_old_workers_serve_on() {
         }
         let actions = bench.exits(4, 70);
         let reason = RestartFailure::Died { post: Post::Worker(0) };
-        assert_eq!(tells(&actions)[0], Notice::RestartFailed { replaced: 0, reason });
+        assert_eq!(tells(&actions)[0], Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason });
         assert_eq!((spawns(&actions), drains(&actions)), (vec![], vec![]));
         assert_eq!(bench.steered, [0, 1]);
         assert_eq!(bench.after(60_000), []);
@@ -63,7 +47,10 @@ fn a_canary_that_fails_ends_the_restart_and_the_old_workers_serve_on() {
 fn a_canary_that_never_gets_ready_is_killed_at_the_boot_timeout() {
     let mut bench = begun();
     assert_eq!(bench.after(30_000), [kill(4, KillReason::BootTimeout)]);
-    assert!(matches!(tells(&bench.exits(4, 137))[0], Notice::RestartFailed { replaced: 0, .. }));
+    assert!(matches!(
+        tells(&bench.exits(4, 137))[0],
+        Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, .. }
+    ));
     assert_eq!(bench.steered, [0, 1]);
 }
 
@@ -82,9 +69,12 @@ fn a_second_request_joins_the_first_and_a_stop_wins() {
     assert_eq!(bench.event(Event::Restart), []);
     let actions = bench.event(Event::Stop);
     let reason = RestartFailure::Stopping;
-    assert_eq!(tells(&actions)[0], Notice::RestartFailed { replaced: 0, reason });
+    assert_eq!(tells(&actions)[0], Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason });
     assert_eq!(drains(&actions), [1, 4, 2]);
-    assert_eq!(tells(&bench.event(Event::Restart)), [Notice::RestartFailed { replaced: 0, reason }]);
+    assert_eq!(
+        tells(&bench.event(Event::Restart)),
+        [Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason }]
+    );
     for generation in [1, 2, 4] {
         bench.exits(generation, 0);
     }

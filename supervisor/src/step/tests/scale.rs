@@ -122,7 +122,10 @@ fn a_restart_does_not_wait_for_a_slot_that_cannot_be_closed() {
     bench.ready(5);
     bench.after(EARLY_MS);
     let actions = bench.exits(2, 0);
-    assert!(actions.contains(&Action::Tell(Notice::Restarted { workers: 1 })), "{actions:?}");
+    assert!(
+        actions.contains(&Action::Tell(Notice::Restarted { purpose: Purpose::Restart, workers: 1 })),
+        "{actions:?}"
+    );
     assert_eq!(bench.state.emptying(), Some(1), "the smaller number is not forgotten");
 }
 

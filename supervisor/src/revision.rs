@@ -1,0 +1,175 @@
+//! Settings with what belongs to them: what processes of one revision are started with.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use task_mcp_config::{Changes, Settings};
+use tracing::{error, info, warn};
+
+use crate::SupervisorError;
+use crate::launch::Configured;
+use crate::listen::Inherited;
+use crate::memory::sealed;
+use crate::run::{Supervisor, policy};
+use crate::step::{Change, Event};
+
+/// What processes of one revision are started with.
+#[derive(Debug)]
+pub(crate) struct Revision {
+    pub(crate) settings: Settings,
+    /// The settings as the processes read them.
+    pub(crate) snapshot: OwnedFd,
+    /// The program they run.
+    pub(crate) program: PathBuf,
+}
+
+/// The revisions in use: the one that is trusted, the one on its way, and those of processes that have not left yet.
+#[derive(Debug)]
+pub(crate) struct Revisions {
+    all: BTreeMap<u64, Revision>,
+    /// One that was read and is not yet decided about.
+    candidate: Option<u64>,
+    /// Why the last one was refused, for those who asked.
+    pub(crate) refusal: Option<String>,
+}
+
+impl Revisions {
+    /// Number of the settings an instance starts with.
+    pub(crate) const FIRST: u64 = 1;
+
+    pub(crate) fn new(first: Revision) -> Self {
+        Self { all: BTreeMap::from([(Self::FIRST, first)]), candidate: None, refusal: None }
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Revision> {
+        self.all.get(&number)
+    }
+
+    fn add(&mut self, revision: Revision) -> u64 {
+        let number = self.all.last_key_value().map_or(Self::FIRST, |(last, _)| last + 1);
+        self.all.insert(number, revision);
+        self.candidate = Some(number);
+        number
+    }
+
+    /// Drops all but these and the candidate, and tells which.
+    fn keep(&mut self, numbers: &[u64]) -> Vec<u64> {
+        let is_used = |number: &u64| numbers.contains(number) || self.candidate == Some(*number);
+        let dropped: Vec<u64> = self.all.keys().copied().filter(|number| !is_used(number)).collect();
+        dropped.iter().for_each(|number| drop(self.all.remove(number)));
+        dropped
+    }
+
+    /// The candidate was decided about.
+    pub(crate) fn decided(&mut self) {
+        self.candidate = None;
+    }
+}
+
+impl Supervisor {
+    /// Reads the settings again and tells what they are in comparison with those in force.
+    pub(crate) fn load(&mut self) {
+        let event = match (self.read_settings)() {
+            Ok(configured) => self.compare(configured),
+            Err(reason) => Err(reason),
+        };
+        self.events.push(event.unwrap_or_else(|reason| {
+            error!(reason, "The settings were read again and are refused; those before stay in force.");
+            self.revisions.refusal = Some(reason);
+            Event::NotLoaded { same: false }
+        }));
+    }
+
+    fn compare(&mut self, configured: Configured) -> Result<Event, String> {
+        let Some(now) = self.revisions.get(self.state.revision()) else {
+            return Err("the settings in force are unknown; this is a bug".to_owned());
+        };
+        let changes = Changes::between(&now.settings, &configured.settings);
+        if changes.is_empty() {
+            info!("The settings were read again; nothing differs.");
+            return Ok(Event::NotLoaded { same: true });
+        }
+        if !changes.fixed.is_empty() {
+            return Err(format!(
+                "{} cannot change while the instance runs; set it back, or stop the instance and start it again",
+                changes.fixed.join(", ")
+            ));
+        }
+        let workers =
+            Some(configured.settings.server.workers).filter(|workers| *workers != now.settings.server.workers);
+        if let Some(workers) = workers
+            && workers > self.state.slots_max()
+        {
+            let most = self.state.slots_max();
+            return Err(format!(
+                "server.workers: {workers} workers are more than the {most} this instance may have while it runs; stop it and \
+                 start it again"
+            ));
+        }
+        let change = Change {
+            policy: policy(&configured.settings, configured.settings.server.workers),
+            workers,
+            new_workers: changes.new_workers(),
+            new_admin: changes.new_admin(),
+        };
+        let program = now.program.clone();
+        let revision = self.add_revision(configured, program).map_err(|error| told(&error))?;
+        info!(
+            revision,
+            in_place = ?changes.in_place, new_workers = ?changes.workers, new_admin = ?changes.admin, new_processes = ?changes.all,
+            "The settings were read again; these keys differ."
+        );
+        Ok(Event::Loaded { revision, change })
+    }
+
+    /// Opens what other settings listen to and keeps them, for processes to come.
+    pub(crate) fn add_revision(&mut self, configured: Configured, program: PathBuf) -> Result<u64, SupervisorError> {
+        let Configured { settings, snapshot } = configured;
+        let snapshot = sealed(&snapshot)?;
+        let (listen, admin) = (settings.server.listen.clone(), settings.admin.listen);
+        let number = self.revisions.add(Revision { settings, snapshot, program });
+        match self.listeners.extend(number, &listen, admin, &mut Inherited::default()) {
+            Ok(()) => Ok(number),
+            Err(error) => {
+                self.revisions.decided();
+                let others: Vec<u64> = self.revisions.all.keys().copied().filter(|other| *other != number).collect();
+                self.revisions.keep(&others);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells a process to take settings over in place.
+    pub(crate) fn apply(&mut self, generation: u64, revision: u64) {
+        let (Some(process), Some(settings)) = (self.processes.get_mut(&generation), self.revisions.get(revision))
+        else {
+            return;
+        };
+        process.revision = revision;
+        let message = task_mcp_link::ToProcess::Apply { revision };
+        if let Err(lost) = process.tell(&message, &[std::os::fd::AsFd::as_fd(&settings.snapshot)]) {
+            warn!(process = %process.post, generation, error = %lost, "A process could not be told to take settings over.");
+            self.events.push(Event::LinkLost { generation });
+        }
+    }
+
+    /// Gives up what no process uses any more.
+    pub(crate) fn keep(&mut self, revisions: &[u64]) {
+        for dropped in self.revisions.keep(revisions) {
+            self.listeners.retire(dropped);
+        }
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,208 @@
+//! Other settings and other programs.
+
+use super::super::reload::CHECK_MS;
+use super::*;
+
+const CHANGE: Change = Change { policy: POLICY, workers: None, new_workers: false, new_admin: false };
+
+fn failed(what: What, replaced: u16, reason: ReloadFailure) -> Notice {
+    Notice::ReloadFailed { what, replaced, reason }
+}
+
+fn reloaded(what: What, replaced: u16) -> Notice {
+    Notice::Reloaded { what, replaced, workers: None }
+}
+
+/// What processes are started with, in order.
+fn revisions(actions: &[Action]) -> Vec<u64> {
+    let spawned = actions.iter().filter_map(|action| match action {
+        Action::Spawn { revision, .. } => Some(*revision),
+        _ => None,
+    });
+    spawned.collect()
+}
+
+fn applies(actions: &[Action]) -> Vec<u64> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Apply { generation, revision: 2 } => Some(*generation),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn keeps(actions: &[Action]) -> Vec<Vec<u64>> {
+    let kept = actions.iter().filter_map(|action| match action {
+        Action::Keep { revisions } => Some(revisions.clone()),
+        _ => None,
+    });
+    kept.collect()
+}
+
+/// Settings of revision 2 were read.
+fn loaded(bench: &mut Bench, change: Change) -> Vec<Action> {
+    assert_eq!(bench.event(Event::Reload), [Action::Load]);
+    bench.event(Event::Loaded { revision: 2, change })
+}
+
+/// The canary of revision 2 is process 4; the workers before are 1 and 2, the admin process is 3.
+fn with_canary() -> Bench {
+    let mut bench = Bench::serving(POLICY);
+    let actions = loaded(&mut bench, Change { new_workers: true, ..CHANGE });
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(0), 4)], vec![2]));
+    bench
+}
+
+#[test]
+fn what_can_change_in_place_does_and_is_answered_when_every_process_has_it() {
+    let mut bench = Bench::serving(POLICY);
+    let policy = Policy { restart_limit: 1, ..POLICY };
+    let actions = loaded(&mut bench, Change { policy, ..CHANGE });
+    assert_eq!((applies(&actions), spawns(&actions)), (vec![1, 2, 3], vec![]));
+    assert_eq!(bench.event(Event::Applied { generation: 1, revision: 2 }), []);
+    // One that dies meanwhile is replaced by one that is started with them.
+    let actions = bench.exits(2, 70);
+    assert_eq!(revisions(&actions), [2]);
+    let actions = bench.event(Event::Applied { generation: 3, revision: 2 });
+    assert_eq!((tells(&actions), keeps(&actions)), (vec![reloaded(What::Settings, 0)], vec![vec![2]]));
+    assert!(is_broken(&bench.exits(4, 70)), "the numbers of the policy are in force too");
+}
+
+#[test]
+fn settings_that_cannot_be_had_or_are_the_same_change_nothing() {
+    let mut bench = Bench::serving(POLICY);
+    assert_eq!(bench.event(Event::Reload), [Action::Load]);
+    assert_eq!(tells(&bench.event(Event::NotLoaded { same: true })), [Notice::Unchanged]);
+    assert_eq!(bench.event(Event::Reload), [Action::Load]);
+    let refused = failed(What::Settings, 0, ReloadFailure::Refused);
+    assert_eq!(tells(&bench.event(Event::NotLoaded { same: false })), [refused]);
+    assert_eq!(bench.state.revision(), 1);
+}
+
+#[test]
+fn workers_follow_a_canary_then_the_admin_process_then_it_is_told() {
+    let mut bench = Bench::serving(POLICY);
+    let actions = loaded(&mut bench, Change { new_workers: true, new_admin: true, workers: Some(3), ..CHANGE });
+    assert_eq!(spawns(&actions), [(Post::Worker(0), 4)]);
+    bench.ready(4);
+    assert_eq!(drains(&bench.after(EARLY_MS)), [1]);
+    assert_eq!(bench.targets, [(0, 2), (1, 1)], "each slot with the settings its worker listens by");
+    let actions = bench.exits(1, 0);
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(1), 5)], vec![2]));
+    assert_eq!(drains(&bench.ready(5)), [2]);
+    let actions = bench.exits(2, 0);
+    assert_eq!((drains(&actions), applies(&actions)), (vec![3], vec![]), "the admin process leaves");
+    let actions = bench.exits(3, 0);
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Admin, 6)], vec![2]));
+    let actions = bench.ready(6);
+    assert_eq!(tells(&actions)[0], Notice::Reloaded { what: What::Settings, replaced: 2, workers: Some(3) });
+    assert_eq!(keeps(&actions), [[2]]);
+    assert_eq!(revisions(&bench.event(Event::SlotOpened { ok: true })), [2]);
+}
+
+#[test]
+fn a_canary_that_dies_changes_nothing() {
+    let mut bench = with_canary();
+    bench.ready(4);
+    let actions = bench.exits(4, 70);
+    assert_eq!(tells(&actions).last(), Some(&failed(What::Settings, 0, ReloadFailure::Died { post: Post::Worker(0) })));
+    assert_eq!(keeps(&actions), [[1]]);
+    assert_eq!((revisions(&bench.exits(1, 137)), bench.state.revision()), (vec![1], 1));
+}
+
+#[test]
+fn until_the_canary_has_taken_over_other_slots_are_filled_with_what_is_trusted() {
+    let mut bench = with_canary();
+    let actions = bench.exits(2, 137);
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(1), 5)], vec![1]));
+}
+
+#[test]
+fn workers_replaced_before_a_later_one_fails_go_back() {
+    let mut bench = with_canary();
+    bench.ready(4);
+    bench.after(EARLY_MS);
+    assert_eq!(spawns(&bench.exits(1, 0)), [(Post::Worker(1), 5)]);
+    let actions = bench.exits(5, 70);
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(0), 6)], vec![1]), "back at once");
+    assert!(!tells(&actions).iter().any(|notice| matches!(notice, Notice::ReloadFailed { .. })), "not yet");
+    assert_eq!(drains(&bench.ready(6)), [4], "what was trusted needs no canary");
+    let actions = bench.exits(4, 0);
+    assert_eq!(tells(&actions).last(), Some(&failed(What::Settings, 1, ReloadFailure::Died { post: Post::Worker(1) })));
+    assert_eq!(keeps(&actions), [[1]]);
+}
+
+#[test]
+fn an_admin_process_that_cannot_start_takes_everything_back() {
+    let mut bench = Bench::serving(POLICY);
+    assert_eq!(drains(&loaded(&mut bench, Change { new_admin: true, ..CHANGE })), [3]);
+    assert_eq!(revisions(&bench.exits(3, 0)), [2]);
+    let actions = bench.exits(4, 78);
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Admin, 5)], vec![1]), "and waits for nothing");
+    let told = tells(&bench.ready(5));
+    assert!(told.is_empty() || told == [failed(What::Settings, 0, ReloadFailure::Died { post: Post::Admin })]);
+    assert_eq!((bench.state.revision(), bench.event(Event::Reload)), (1, vec![Action::Load]));
+}
+
+#[test]
+fn settings_may_cure_a_slot_that_was_given_up() {
+    let mut bench = Bench::serving(Policy { restart_limit: 1, ..POLICY });
+    let generation = spawns(&bench.exits(1, 70))[0].1;
+    assert!(is_broken(&bench.exits(generation, 70)));
+    let actions = loaded(&mut bench, Change { new_workers: true, ..CHANGE });
+    assert_eq!(revisions(&actions), [2, 2], "at once, beside the canary in the other slot");
+}
+
+#[test]
+fn requests_that_come_meanwhile_are_taken_up_afterwards() {
+    let mut bench = with_canary();
+    for event in [Event::Reload, Event::Reload, Event::Restart, Event::Upgrade] {
+        assert_eq!(bench.event(event), []);
+    }
+    let actions = bench.exits(4, 70);
+    assert!(actions.contains(&Action::Check) && !actions.contains(&Action::Load), "{actions:?}");
+    let actions = bench.event(Event::Checked { ok: false });
+    assert!(tells(&actions).contains(&failed(What::Program, 0, ReloadFailure::Refused)));
+    assert!(actions.contains(&Action::Load) || bench.state.rolling.is_some(), "{actions:?}");
+}
+
+#[test]
+fn a_stop_comes_before_everything() {
+    for wanted in [Event::Reload, Event::Upgrade, Event::Restart] {
+        let mut bench = with_canary();
+        bench.event(wanted);
+        let told = tells(&bench.event(Event::Stop));
+        assert!(told.contains(&failed(What::Settings, 0, ReloadFailure::Stopping)), "{told:?}");
+        let program = failed(What::Program, 0, ReloadFailure::Stopping);
+        assert_eq!(told.contains(&program), wanted == Event::Upgrade, "{told:?}");
+        assert_eq!(bench.event(Event::Loaded { revision: 3, change: CHANGE }), [], "too late");
+    }
+}
+
+#[test]
+fn another_program_is_tried_takes_over_and_replaces_every_process() {
+    let mut bench = Bench::serving(POLICY);
+    assert_eq!(bench.event(Event::Upgrade), [Action::Check]);
+    assert_eq!(bench.event(Event::Upgrade), [], "joined");
+    assert_eq!(bench.event(Event::Checked { ok: true }), [Action::Replace]);
+    let change = Change { new_workers: true, new_admin: true, ..CHANGE };
+    let actions = bench.event(Event::TakenOver { revision: 2, change });
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(0), 4)], vec![2]));
+    bench.ready(4);
+    let actions = bench.exits(4, 70);
+    let died = ReloadFailure::Died { post: Post::Worker(0) };
+    assert_eq!(tells(&actions).last(), Some(&failed(What::Program, 0, died)), "the workers before serve on");
+}
+
+#[test]
+fn a_program_that_does_not_answer_or_start_is_left_aside() {
+    let mut bench = Bench::serving(POLICY);
+    bench.event(Event::Upgrade);
+    assert_eq!(bench.state.next_deadline_ms(), Some(bench.now_ms + CHECK_MS));
+    let refused = failed(What::Program, 0, ReloadFailure::Refused);
+    assert_eq!(bench.after(CHECK_MS), [Action::GiveCheckUp, Action::Tell(refused)]);
+    assert_eq!(bench.event(Event::Checked { ok: true }), [], "too late");
+    bench.event(Event::Upgrade);
+    bench.event(Event::Checked { ok: true });
+    assert_eq!(tells(&bench.event(Event::NotReplaced)), [refused]);
+    assert_eq!(bench.event(Event::Upgrade), [Action::Check], "it may be tried again");
+}
