@@ -100,6 +100,9 @@ pub(crate) const KEYS: &[Key] = &[
     number("supervisor.restart_delay_ms", 1, 60_000, "milliseconds").takes(InPlace),
     number("supervisor.restart_delay_max_ms", 1, 600_000, "milliseconds").takes(InPlace),
     number("supervisor.restart_limit", 1, 1000, "deaths").takes(InPlace),
+    number("supervisor.recycle_after_s", 0, 31_536_000, "seconds").takes(InPlace),
+    number("supervisor.recycle_requests", 0, 1_000_000_000_000, "requests").takes(InPlace),
+    number("supervisor.recycle_rss_bytes", 0, 1_099_511_627_776, "bytes").takes(InPlace),
     choice("telemetry.log_format", &["text", "json"]).takes(InPlace),
     choice("telemetry.log_level", &["error", "warn", "info", "debug", "trace"]).takes(InPlace),
 ];

@@ -4,17 +4,18 @@ use std::{
     collections::BTreeSet,
     io::{Read, Write},
     os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use task_mcp_bench::{Control, Outcome, Plan, Report, Reuse, run};
+use task_mcp_bench::{Control, Outcome, Plan, Report, Reuse, fetch, run};
 
 use crate::support::{Caller, Dialect, Server, Signal, Tree, eventually, modern_call, run_alone};
 
 /// Runs `task-mcp ctl` on the server's socket: exit status and standard output.
-fn ctl(server: &Server, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn ctl(server: &Server, arguments: &[&str]) -> (i32, String) {
     let socket = server.folder().join("run/control.sock");
     let mut all = vec!["ctl", "--socket", socket.to_str().unwrap(), "--timeout-s", "60"];
     all.extend(arguments);
@@ -40,7 +41,7 @@ fn live(server: &Server) -> BTreeSet<u64> {
 }
 
 /// Acts while clients call, on kept and on fresh connections, and returns what became of their calls.
-fn under_load(server: &Server, act: impl FnOnce()) -> [Report; 2] {
+pub(crate) fn under_load(server: &Server, act: impl FnOnce()) -> [Report; 2] {
     let plan = |reuse| {
         let mut plan = Plan::new(server.address(), modern_call("test_sleep", json!({"ms": 5})));
         (plan.connections, plan.reuse, plan.max_duration) = (4, reuse, Duration::from_secs(60));
@@ -127,6 +128,39 @@ fn a_worker_that_stops_is_replaced_and_costs_only_its_own_calls() {
         assert_eq!(report.failed(), lost, "{report}");
         assert!(lost <= 4, "at most what it was serving or had taken: {report}");
     }
+}
+
+#[test]
+fn a_busy_loop_is_replaced_within_6_seconds_beside_four_others() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().start();
+    let busy = AtomicBool::new(true);
+    let killed =
+        || server.try_metrics().map_or(0.0, |now| now.sum("task_mcp_processes_killed_total", &[("reason", "hung")]));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while busy.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let call = scope.spawn(|| {
+            fetch(server.address(), &modern_call("test_spin", json!({"ms": 60_000})), Duration::from_secs(30))
+        });
+        let started = Instant::now();
+        let took = loop {
+            let over = started.elapsed();
+            if killed() == 1.0 || over > Duration::from_secs(30) {
+                break over;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        busy.store(false, Ordering::Relaxed);
+        assert!(call.join().unwrap().is_err(), "its call is lost");
+        assert!(took < Duration::from_secs(6), "replaced after {took:?}");
+    });
+    assert_eq!(live(&server).len(), 2);
 }
 
 #[test]

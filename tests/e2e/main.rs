@@ -6,6 +6,7 @@
 //! - `together`: several workers give one answer
 //! - `crash`: a killed process costs what it had in flight, and is replaced
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
+//! - `recycle`: workers that have reached a limit
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
@@ -32,6 +33,7 @@ mod faults;
 mod headers;
 mod lane;
 mod metrics;
+mod recycle;
 mod settings;
 mod start;
 mod stop;
