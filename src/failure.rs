@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use task_mcp_config::ConfigError;
-use task_mcp_supervisor::SupervisorError;
+use task_mcp_supervisor::{HandoverError, SupervisorError};
 
 /// Wrong arguments (sysexits.h, as all below).
 pub(crate) const EX_USAGE: u8 = 64;
@@ -52,5 +52,11 @@ impl From<ConfigError> for Failure {
 impl From<SupervisorError> for Failure {
     fn from(error: SupervisorError) -> Self {
         Self::new(error.exit_code(), error)
+    }
+}
+
+impl From<HandoverError> for Failure {
+    fn from(error: HandoverError) -> Self {
+        Self::new(EX_UNAVAILABLE, error)
     }
 }

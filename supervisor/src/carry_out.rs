@@ -23,7 +23,9 @@ impl Supervisor {
             Action::Load => self.load(),
             Action::Apply { generation, revision } => self.apply(generation, revision),
             Action::Keep { revisions } => self.keep(&revisions),
-            Action::Check | Action::GiveCheckUp | Action::Replace => {}
+            Action::Check => self.check_program(),
+            Action::GiveCheckUp => self.give_check_up(),
+            Action::Replace => self.replaces = true,
             Action::Spawn { post, generation, seat, revision, restart } => {
                 self.start(post, generation, seat, revision, restart);
             }
@@ -75,7 +77,7 @@ impl Supervisor {
         let seat = self.shared.scoreboard.seat(seat_index).ok_or_else(missing)?;
         let link = Some(Link::new(ours)?);
         let spawned = spawn(&Order {
-            program: &with.program,
+            program: &with.program.path(),
             post,
             generation,
             seat: seat_index,
@@ -93,6 +95,7 @@ impl Supervisor {
             pidfd: spawned.pidfd,
             seat,
             seat_index,
+            board: 0,
             revision,
             starvation: Starvation::default(),
             link,

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use task_mcp_config::Settings;
 use task_mcp_scoreboard::Series;
 
+use crate::handover::Taken;
+use crate::program::Installed;
+
 /// Told once that an instance serves.
 pub type OnReady = Box<dyn FnOnce(&Ready)>;
 
@@ -25,6 +28,10 @@ pub struct Launch {
     pub configured: Configured,
     /// How to read them again.
     pub read_settings: ReadSettings,
+    /// How the program that is installed in the place of this one is started.
+    pub installed: Installed,
+    /// The running instance that is to be taken over.
+    pub taken: Option<Box<Taken>>,
     /// Metric series of all processes. [`crate::series`] should be among them; what is missing of it is added at the end.
     pub series: Vec<Series>,
     /// Called once, when all workers and the admin process serve, or when the time to boot is over and one worker and the

@@ -16,6 +16,7 @@
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
 //! - `steering.rs`  which slot gets a new connection
+//! - `upgrade.rs`   becoming another program in place; `handover.rs` what that one is given, `program.rs` where programs are
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
@@ -36,12 +37,14 @@
 mod carry_out;
 mod control;
 mod error;
+mod handover;
 mod instance;
 mod launch;
 mod listen;
 mod memory;
 mod process;
 mod processors;
+mod program;
 mod queue;
 mod revision;
 mod run;
@@ -51,11 +54,14 @@ mod starved;
 mod steering;
 mod step;
 mod tally;
+mod upgrade;
 mod watch;
 
 pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
+pub use handover::{Check, Handover, HandoverError, Taken};
 pub use launch::{Configured, Exit, Launch, OnReady, ReadSettings, Ready};
 pub use processors::available_processors;
+pub use program::Installed;
 pub use run::{run, run_program};
 pub use tally::series;

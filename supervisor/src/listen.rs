@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::SupervisorError;
 use crate::queue::waiting;
+use crate::spawn::take_over;
 
 /// Connections that may wait in one queue, unless `net.core.somaxconn` is lower.
 const BACKLOG_MAX: i32 = 4096;
@@ -52,10 +54,29 @@ struct Admin {
 }
 
 /// The groups of a revision in the order of its addresses, and its admin socket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Set {
     groups: Vec<u64>,
     admin: u64,
+}
+
+/// All listening sockets as data; descriptors are numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedListeners {
+    groups: Vec<(u64, SavedGroup)>,
+    /// Number, wanted address, real address, socket.
+    admins: Vec<(u64, SocketAddr, SocketAddr, RawFd)>,
+    sets: Vec<(u64, Set)>,
+    next: u64,
+    slots: u16,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedGroup {
+    wanted: SocketAddr,
+    address: SocketAddr,
+    only_v6: bool,
+    sockets: Vec<RawFd>,
 }
 
 /// Listening sockets that an earlier supervisor left, by the names they have in the service manager's store.
@@ -165,7 +186,41 @@ impl Listeners {
         self.next
     }
 
-    #[allow(dead_code)] // Until the settings can be read again.
+    /// All sockets as data, for the program that takes over.
+    pub(crate) fn save(&self) -> SavedListeners {
+        let group = |(number, group): (&u64, &Group)| {
+            let sockets = group.sockets.iter().map(AsRawFd::as_raw_fd).collect();
+            (*number, SavedGroup { wanted: group.wanted, address: group.address, only_v6: group.only_v6, sockets })
+        };
+        let admin = |(number, open): (&u64, &Admin)| (*number, open.wanted, open.address, open.socket.as_raw_fd());
+        SavedListeners {
+            groups: self.groups.iter().map(group).collect(),
+            admins: self.admins.iter().map(admin).collect(),
+            sets: self.sets.iter().map(|(revision, set)| (*revision, set.clone())).collect(),
+            next: self.next,
+            slots: self.slots,
+        }
+    }
+
+    /// Takes them over.
+    pub(crate) fn restore(saved: SavedListeners) -> io::Result<Self> {
+        let SavedListeners { groups, admins, sets, next, slots } = saved;
+        let group = |(number, saved): (u64, SavedGroup)| {
+            let SavedGroup { wanted, address, only_v6, sockets } = saved;
+            let sockets = sockets.into_iter().map(take_over).collect::<io::Result<_>>()?;
+            Ok((number, Group { wanted, address, only_v6, sockets }))
+        };
+        let admin =
+            |(number, wanted, address, socket)| Ok((number, Admin { wanted, address, socket: take_over(socket)? }));
+        Ok(Self {
+            groups: groups.into_iter().map(group).collect::<io::Result<_>>()?,
+            admins: admins.into_iter().map(admin).collect::<io::Result<_>>()?,
+            sets: sets.into_iter().collect(),
+            next,
+            slots,
+        })
+    }
+
     /// Closes what only the settings of this revision listen to.
     pub(crate) fn retire(&mut self, revision: u64) {
         self.sets.remove(&revision);
@@ -204,7 +259,6 @@ impl Listeners {
         })
     }
 
-    #[allow(dead_code)] // Until the service manager keeps them.
     /// Every socket with its name in the service manager's store.
     pub(crate) fn named(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
         let slots = self.groups.values().flat_map(|group| (0u16..).zip(&group.sockets));
