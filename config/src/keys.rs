@@ -83,6 +83,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("supervisor.restart_limit", 1, 1000, "deaths"),
     choice("telemetry.log_format", &["text", "json"]),
     choice("telemetry.log_level", &["error", "warn", "info", "debug", "trace"]),
+    text("telemetry.log_file", checks::path),
 ];
 
 /// The key with this dotted path.

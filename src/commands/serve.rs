@@ -27,7 +27,7 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         None => load_settings(sources, &arguments.root)?,
     };
     let mut settings = loaded.settings;
-    logging::start(&settings.telemetry);
+    logging::start(&settings.telemetry)?;
     for warning in &loaded.warnings {
         tracing::warn!(setting = warning.key, "{warning}");
     }
