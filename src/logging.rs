@@ -99,9 +99,14 @@ pub(crate) fn set_level(level: LogLevel) {
 pub(crate) fn reopen() {
     let Some(log) = LOG.get() else { return };
     let now = log.output.load_full();
+    if now.path.as_os_str().is_empty() {
+        return;
+    }
     match open(&now.path) {
         Ok(file) => {
-            log.output.store(Arc::new(Output { format: now.format, path: now.path.clone(), file: file.map(Arc::new) }));
+            let (path, file) = (now.path.clone(), file.map(Arc::new));
+            log.output.store(Arc::new(Output { format: now.format, path, file }));
+            tracing::info!("The log file was opened anew.");
         }
         Err(error) => warn_of(&error, "The log goes on where it was."),
     }
@@ -273,7 +278,8 @@ mod tests {
         reopen();
         tracing::info!(y = "z", "four");
         assert!(read(&moved).lines().last().unwrap().contains(r#""message":"three""#), "{}", read(&moved));
-        let line: serde_json::Value = serde_json::from_str(&read(&path)).unwrap();
+        let text = read(&path);
+        let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!((line["message"].as_str(), line["y"].as_str()), (Some("four"), Some("z")));
 
         telemetry.log_file = dir.path().join("missing/b.log");

@@ -18,6 +18,7 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
         CtlCommand::Status => Request::Status,
         CtlCommand::Restart => Request::Restart,
         CtlCommand::Scale { workers } => Request::Scale { workers: *workers },
+        CtlCommand::LogLevel { level } => Request::LogLevel { level: *level },
         CtlCommand::Stop => Request::Drain,
     };
     let socket = socket(sources, arguments)?;

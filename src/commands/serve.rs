@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use task_mcp_supervisor::{Launch, available_processors};
+use task_mcp_supervisor::{Launch, Logs, available_processors};
 
 use crate::Extensions;
 use crate::banner::banner;
@@ -54,6 +54,7 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         }),
         build: build.build,
         extra_args: Vec::new(),
+        logs: Logs { apply: logging::apply, set_level: logging::set_level, reopen: logging::reopen },
     })?;
     Ok(ExitCode::from(exit.code()))
 }

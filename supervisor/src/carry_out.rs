@@ -45,6 +45,7 @@ impl Supervisor {
                 let pid = process.pid.as_raw_nonzero().get();
                 info!(process = %post, pid, generation, seat, "A process was started.");
                 self.processes.insert(generation, process);
+                self.tell_level(generation);
                 if restart {
                     self.tally.restarted(post);
                     self.records.entry(post).or_default().restarts += 1;

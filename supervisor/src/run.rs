@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 use task_mcp_config::Settings;
+use task_mcp_config::settings::LogLevel;
 use task_mcp_link::{FromProcess, Received};
 use task_mcp_scoreboard::{Role, ScoreboardError, Seat, SeatState, monotonic_ms};
 use tracing::{debug, info, warn};
@@ -22,7 +23,7 @@ use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::Tally;
-use crate::{Exit, Launch, OnReady, SupervisorError, available_processors};
+use crate::{Exit, Launch, Logs, OnReady, SupervisorError, available_processors};
 
 /// The program of this process, even if its file was replaced since (proc_pid_exe(5)).
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -89,6 +90,9 @@ pub(crate) struct Supervisor {
     pub(crate) extra_args: Vec<String>,
     pub(crate) on_ready: Option<OnReady>,
     pub(crate) build: String,
+    pub(crate) logs: Logs,
+    /// Asked for over the control socket; wins over the settings until they are read again.
+    pub(crate) log_level: Option<LogLevel>,
     signals: Signals,
     /// Process 1 inherits the orphans of its container and must reap them.
     is_init: bool,
@@ -97,7 +101,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
-        let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args } = launch;
+        let Launch { settings, settings_snapshot, workers, series, on_ready, build, extra_args, logs } = launch;
         let workers = if workers == 0 { available_processors() } else { workers }.min(MAX_SLOTS);
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
@@ -129,6 +133,8 @@ impl Supervisor {
             extra_args,
             on_ready: Some(on_ready),
             build,
+            logs,
+            log_level: None,
             signals,
             is_init: std::process::id() == 1,
             _instance: instance,
@@ -172,6 +178,8 @@ impl Supervisor {
                 Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
                 Signal::Child => {}
+                Signal::ReopenLogs => self.reopen_logs(),
+                Signal::Dump => self.dump(),
                 Signal::Unsupported(name) => {
                     warn!(signal = name, "A signal was ignored: it has no effect in this version.");
                 }

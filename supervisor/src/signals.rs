@@ -21,6 +21,10 @@ pub(crate) enum Signal {
     OneMore,
     /// TTOU: one worker fewer.
     OneFewer,
+    /// USR1: open the log file anew, everywhere.
+    ReopenLogs,
+    /// QUIT: write the state of everything to the log.
+    Dump,
     /// A child died. Its pidfd tells the same; as process 1 there may be children of others.
     Child,
     /// One that has no effect in this version; without a handler it would end or stop the supervisor.
@@ -33,9 +37,9 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
     (SIGINT, "SIGINT", Signal::Stop),
     (SIGCHLD, "SIGCHLD", Signal::Child),
     (SIGHUP, "SIGHUP", Signal::Restart),
-    (SIGUSR1, "SIGUSR1", Signal::Unsupported("SIGUSR1")),
+    (SIGUSR1, "SIGUSR1", Signal::ReopenLogs),
     (SIGUSR2, "SIGUSR2", Signal::Unsupported("SIGUSR2")),
-    (SIGQUIT, "SIGQUIT", Signal::Unsupported("SIGQUIT")),
+    (SIGQUIT, "SIGQUIT", Signal::Dump),
     (SIGTTIN, "SIGTTIN", Signal::OneMore),
     (SIGTTOU, "SIGTTOU", Signal::OneFewer),
 ];

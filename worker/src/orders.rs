@@ -44,7 +44,10 @@ pub(crate) fn heed(told: Told, logs: Logs) -> Option<Order> {
         ToProcess::Adopt { slot, .. } => Some(Order::Adopt { slot, sockets: descriptors }),
         ToProcess::LogLevel { level } => {
             match LogLevel::from_word(&level) {
-                Some(level) => (logs.set_level)(level),
+                Some(level) => {
+                    (logs.set_level)(level);
+                    tracing::debug!(level = level.word(), "The log level was changed.");
+                }
                 None => tracing::warn!(level, "The supervisor named a log level this version does not know."),
             }
             None
