@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use task_mcp_config::ConfigError;
 use task_mcp_supervisor::{HandoverError, SupervisorError};
 
+use crate::logging::LogFileError;
+
 /// Wrong arguments (sysexits.h, as all below).
 pub(crate) const EX_USAGE: u8 = 64;
 /// Something needed is not available.
@@ -46,6 +48,12 @@ impl From<ConfigError> for Failure {
             ConfigError::Defaults(_) | ConfigError::Snapshot(_) => EX_SOFTWARE,
         };
         Self::new(code, error)
+    }
+}
+
+impl From<LogFileError> for Failure {
+    fn from(error: LogFileError) -> Self {
+        Self::new(EX_CONFIG, error)
     }
 }
 

@@ -102,6 +102,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("supervisor.restart_limit", 1, 1000, "deaths").takes(InPlace),
     choice("telemetry.log_format", &["text", "json"]).takes(InPlace),
     choice("telemetry.log_level", &["error", "warn", "info", "debug", "trace"]).takes(InPlace),
+    text("telemetry.log_file", checks::path).takes(InPlace),
 ];
 
 /// The key with this dotted path.

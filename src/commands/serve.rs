@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use task_mcp_config::{ConfigError, Loaded, Settings};
-use task_mcp_supervisor::{Configured, Handover, Installed, Launch, available_processors};
+use task_mcp_supervisor::{Configured, Handover, Installed, Launch, Logs, available_processors};
 
 use crate::Extensions;
 use crate::banner::banner;
@@ -32,7 +32,7 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
     let (configured, taken) = match handover {
         Some(Handover::Take(taken)) => {
             let settings = Settings::from_snapshot(taken.settings())?;
-            logging::start(&settings.telemetry);
+            logging::start(&settings.telemetry)?;
             (Configured { snapshot: taken.settings().to_vec(), settings }, Some(taken))
         }
         Some(Handover::Check(check)) => {
@@ -42,7 +42,7 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         }
         None => {
             let loaded = load_with_root(sources, root.as_deref())?;
-            logging::start(&loaded.settings.telemetry);
+            logging::start(&loaded.settings.telemetry)?;
             warn(&loaded);
             (configured(loaded)?, None)
         }
@@ -68,6 +68,7 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         }),
         build: build.build,
         extra_args: Vec::new(),
+        logs: Logs { apply: logging::apply, set_level: logging::set_level, reopen: logging::reopen },
     })?;
     if let Some(sample) = sample {
         sample.remove();

@@ -40,6 +40,9 @@ impl Supervisor {
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => {
+                if let Notice::Reloaded { .. } = notice {
+                    self.apply_log_settings();
+                }
                 self.tell(notice);
                 self.tell_clients(notice);
             }
@@ -53,6 +56,7 @@ impl Supervisor {
                 let pid = process.pid.as_raw_nonzero().get();
                 info!(process = %post, pid, generation, seat, revision, "A process was started.");
                 self.processes.insert(generation, process);
+                self.tell_level(generation);
                 if restart {
                     self.tally.restarted(post);
                     self.records.entry(post).or_default().restarts += 1;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use task_mcp_config::Settings;
+use task_mcp_config::settings::{LogLevel, Telemetry};
 use task_mcp_scoreboard::Series;
 
 use crate::handover::Taken;
@@ -41,6 +42,19 @@ pub struct Launch {
     pub build: String,
     /// Arguments for the processes, after those the supervisor gives.
     pub extra_args: Vec<String>,
+    /// The log of the supervisor.
+    pub logs: Logs,
+}
+
+/// What the program that links this crate does with the log of the supervisor.
+#[derive(Debug, Clone, Copy)]
+pub struct Logs {
+    /// Takes over changed settings.
+    pub apply: fn(&Telemetry),
+    /// Changes the level alone.
+    pub set_level: fn(LogLevel),
+    /// Opens the log file anew.
+    pub reopen: fn(),
 }
 
 /// What is told when the instance serves.

@@ -12,6 +12,7 @@
 //! - `spawn.rs`      fork and exec; the only file with `unsafe`
 //! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
 //! - `control/`      the control socket: server and client
+//! - `logs.rs`       the logs of all processes: level, file; the state of everything as log lines
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
@@ -41,6 +42,7 @@ mod handover;
 mod instance;
 mod launch;
 mod listen;
+mod logs;
 mod memory;
 mod process;
 mod processors;
@@ -60,7 +62,7 @@ mod watch;
 pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
 pub use handover::{Check, Handover, HandoverError, Taken};
-pub use launch::{Configured, Exit, Launch, OnReady, ReadSettings, Ready};
+pub use launch::{Configured, Exit, Launch, Logs, OnReady, ReadSettings, Ready};
 pub use processors::available_processors;
 pub use program::Installed;
 pub use run::{run, run_program};

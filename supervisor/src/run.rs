@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 use serde::{Deserialize, Serialize};
 use task_mcp_config::Settings;
+use task_mcp_config::settings::LogLevel;
 use task_mcp_link::{FromProcess, Received};
 use task_mcp_scoreboard::{Fold, Role, Scoreboard, ScoreboardError, Seat, SeatState, monotonic_ms};
 use tracing::{debug, info, warn};
@@ -27,7 +28,7 @@ use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::Tally;
 use crate::upgrade::{Asked, Good};
-use crate::{Exit, Launch, OnReady, SupervisorError};
+use crate::{Exit, Launch, Logs, OnReady, SupervisorError};
 
 /// The supervisor's heartbeat comes at least this often, in milliseconds.
 const HEARTBEAT_MS: u64 = 1_000;
@@ -112,6 +113,9 @@ pub(crate) struct Supervisor {
     pub(crate) folds: Vec<Fold>,
     /// When they were last carried over.
     pub(crate) folded_ms: u64,
+    pub(crate) logs: Logs,
+    /// Asked for over the control socket; wins over the settings until they are read again.
+    pub(crate) log_level: Option<LogLevel>,
     pub(crate) signals: Signals,
     /// Process 1 inherits the orphans of its container and must reap them.
     pub(crate) is_init: bool,
@@ -120,7 +124,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     fn new(launch: Launch, program: Program) -> Result<Self, SupervisorError> {
-        let Launch { configured, read_settings, installed, series, on_ready, build, extra_args, .. } = launch;
+        let Launch { configured, read_settings, installed, series, on_ready, build, extra_args, logs, .. } = launch;
         let Configured { settings, snapshot } = configured;
         let workers = settings.server.workers.clamp(1, MAX_SLOTS);
         let policy = policy(&settings, workers);
@@ -153,6 +157,8 @@ impl Supervisor {
             extra_args,
             on_ready: Some(on_ready),
             build,
+            logs,
+            log_level: None,
             signals,
             installed,
             asked: None,
@@ -233,9 +239,8 @@ impl Supervisor {
                 Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
                 Signal::Child => {}
-                Signal::Unsupported(name) => {
-                    warn!(signal = name, "A signal was ignored: it has no effect in this version.");
-                }
+                Signal::ReopenLogs => self.reopen_logs(),
+                Signal::Dump => self.dump(),
             }
         }
     }

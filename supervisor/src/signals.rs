@@ -24,10 +24,12 @@ pub(crate) enum Signal {
     OneMore,
     /// TTOU: one worker fewer.
     OneFewer,
+    /// USR1: open the log file anew, everywhere.
+    ReopenLogs,
+    /// QUIT: write the state of everything to the log.
+    Dump,
     /// A child died. Its pidfd tells the same; as process 1 there may be children of others.
     Child,
-    /// One that has no effect in this version; without a handler it would end or stop the supervisor.
-    Unsupported(&'static str),
 }
 
 /// What each signal means.
@@ -36,9 +38,9 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
     (SIGINT, "SIGINT", Signal::Stop),
     (SIGCHLD, "SIGCHLD", Signal::Child),
     (SIGHUP, "SIGHUP", Signal::Reload),
-    (SIGUSR1, "SIGUSR1", Signal::Unsupported("SIGUSR1")),
+    (SIGUSR1, "SIGUSR1", Signal::ReopenLogs),
     (SIGUSR2, "SIGUSR2", Signal::Upgrade),
-    (SIGQUIT, "SIGQUIT", Signal::Unsupported("SIGQUIT")),
+    (SIGQUIT, "SIGQUIT", Signal::Dump),
     (SIGTTIN, "SIGTTIN", Signal::OneMore),
     (SIGTTOU, "SIGTTOU", Signal::OneFewer),
 ];

@@ -274,7 +274,7 @@ impl Supervisor {
 
     /// Goes on with an instance that another program handed over.
     pub(crate) fn take_over(launch: Launch, taken: Taken) -> Result<Self, SupervisorError> {
-        let Launch { configured, read_settings, installed, mut series, build, extra_args, on_ready, .. } = launch;
+        let Launch { configured, read_settings, installed, mut series, build, extra_args, on_ready, logs, .. } = launch;
         let Saved {
             build: before,
             started_ms,
@@ -339,6 +339,9 @@ impl Supervisor {
             is_init: std::process::id() == 1,
             folded_ms: 0,
             replaces: false,
+            // The settings were read anew.
+            log_level: None,
+            logs,
             build,
         };
         for process in processes {

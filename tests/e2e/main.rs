@@ -6,6 +6,7 @@
 //! - `together`: several workers give one answer
 //! - `crash`: a killed process costs what it had in flight, and is replaced
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
+//! - `logs`: level and file change while it runs; the state of everything on demand
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
@@ -31,6 +32,7 @@ mod documents;
 mod faults;
 mod headers;
 mod lane;
+mod logs;
 mod metrics;
 mod settings;
 mod start;
