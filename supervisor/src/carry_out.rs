@@ -44,6 +44,7 @@ impl Supervisor {
                     self.apply_log_settings();
                 }
                 self.tell(notice);
+                self.tally.told(notice);
                 self.tell_clients(notice);
             }
             Action::Exit(exit) => self.exit = Some(exit),
@@ -57,8 +58,8 @@ impl Supervisor {
                 info!(process = %post, pid, generation, seat, revision, "A process was started.");
                 self.processes.insert(generation, process);
                 self.tell_level(generation);
+                self.tally.started(post, restart);
                 if restart {
-                    self.tally.restarted(post);
                     self.records.entry(post).or_default().restarts += 1;
                 }
             }

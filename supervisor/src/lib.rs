@@ -21,7 +21,7 @@
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
-//! - `tally.rs`      the supervisor's own metrics
+//! - `tally.rs`      the supervisor's own metrics, those of each slot in `tally/`
 //! - `processors.rs` how many processors this process may use
 //! - `error.rs`      what can fail at start
 //!

@@ -26,7 +26,7 @@ use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
-use crate::tally::Tally;
+use crate::tally::{Tally, with_slots};
 use crate::upgrade::{Asked, Good};
 use crate::{Exit, Launch, Logs, OnReady, SupervisorError};
 
@@ -135,7 +135,7 @@ impl Supervisor {
         let mut inherited = Inherited::default();
         let listeners =
             Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
-        let shared = SharedMemory::create(policy.seats(), series)?;
+        let shared = SharedMemory::create(policy.seats(), with_slots(series, policy.slots_max()))?;
         let snapshot = sealed(&snapshot)?;
         let own_seat = Self::own_seat(&shared.scoreboard)?;
         own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());
@@ -204,7 +204,7 @@ impl Supervisor {
         if std::mem::take(&mut self.replaces) {
             self.replace_program();
         }
-        self.tally.slots(self.state.live_workers(), self.state.broken_slots());
+        self.tally.look(&self.state, monotonic_ms());
         self.own_seat.heartbeat(monotonic_ms());
     }
 

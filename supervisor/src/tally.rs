@@ -1,11 +1,22 @@
-//! The supervisor's own metrics, in its own seat of the scoreboard.
+//! The supervisor's own metrics, in its own seat of the scoreboard. `slots.rs` has those of each slot.
+
+mod slots;
 
 use task_mcp_scoreboard::{Counter, Gauge, Kind, Scoreboard, Seat, Series};
 
-use crate::step::{KillReason, Post};
+use crate::step::{KillReason, Notice, Post, Purpose, ReloadFailure, RestartFailure, State, What};
+use slots::Slots;
 
 /// Processes started in the place of a dead one; label `process`.
 const RESTARTS: &str = "task_mcp_worker_restarts_total";
+/// Processes started; label `process`.
+const STARTS: &str = "task_mcp_processes_started_total";
+/// Rolling restarts that came to an end; label `result`.
+const ROLLING_RESTARTS: &str = "task_mcp_rolling_restarts_total";
+/// Reloads of the settings; label `result`.
+const RELOADS: &str = "task_mcp_reloads_total";
+/// Upgrades of the program; label `result`.
+const UPGRADES: &str = "task_mcp_upgrades_total";
 /// Requests that ended with the process that served them, streams among them.
 const REQUESTS_LOST: &str = "task_mcp_requests_lost_total";
 /// Processes killed; label `reason`.
@@ -17,8 +28,11 @@ const SLOTS_BROKEN: &str = "task_mcp_slots_broken";
 
 const PROCESS: &str = "process";
 const REASON: &str = "reason";
+const RESULT: &str = "result";
+/// Values of the label `result`: failed, done.
+const RESULTS: [&str; 2] = ["failed", "ok"];
 
-/// The supervisor's metric series, for the plan of the scoreboard.
+/// The supervisor's metric series, for the plan of the scoreboard; those of the slots are added when their number is known.
 pub fn series() -> Vec<Series> {
     let one = |name: &str, help: &str, kind: Kind, labels: &[(&str, &str)]| Series {
         name: name.into(),
@@ -26,11 +40,24 @@ pub fn series() -> Vec<Series> {
         kind,
         labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         omit_zero: false,
+        shown_with: None,
     };
     let mut all = Vec::new();
-    for process in ["worker", "admin"] {
-        let help = "Processes started in the place of one that died.";
-        all.push(one(RESTARTS, help, Kind::Counter, &[(PROCESS, process)]));
+    for (name, help) in [
+        (RESTARTS, "Processes started in the place of another, dead or replaced."),
+        (STARTS, "Processes started; each has a generation of its own."),
+    ] {
+        all.extend(PROCESSES.map(|process| one(name, help, Kind::Counter, &[(PROCESS, process)])));
+    }
+    for (name, help) in [
+        (
+            ROLLING_RESTARTS,
+            "Rolling restarts that were asked for and replaced all workers (ok) or were abandoned (failed).",
+        ),
+        (RELOADS, "Times the settings were read again and taken over (ok) or were refused or undone (failed)."),
+        (UPGRADES, "Upgrades in place that were carried out (ok) or changed nothing (failed)."),
+    ] {
+        all.extend(RESULTS.map(|result| one(name, help, Kind::Counter, &[(RESULT, result)])));
     }
     let help = "Requests that ended with the process that served them, streams among them.";
     all.push(one(REQUESTS_LOST, help, Kind::Counter, &[]));
@@ -44,11 +71,23 @@ pub fn series() -> Vec<Series> {
     all
 }
 
+/// Adds the series of so many slots to others.
+pub(crate) fn with_slots(mut series: Vec<Series>, slots: u16) -> Vec<Series> {
+    series.extend(slots::series(slots));
+    series
+}
+
 /// Handles on the series above.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    worker_restarts: Option<Counter>,
-    admin_restarts: Option<Counter>,
+    /// Of a worker, of the admin process.
+    restarts: [Option<Counter>; 2],
+    starts: [Option<Counter>; 2],
+    /// Failed, done.
+    rolling_restarts: [Option<Counter>; 2],
+    reloads: [Option<Counter>; 2],
+    upgrades: [Option<Counter>; 2],
+    by_slot: Slots,
     lost: Option<Counter>,
     killed: Vec<(KillReason, Option<Counter>)>,
     workers_live: Option<Gauge>,
@@ -61,8 +100,12 @@ impl Tally {
             |name, labels: &[(&str, &str)]| scoreboard.find(name, labels).and_then(|index| own.counter(index));
         let gauge = |name| scoreboard.find(name, &[]).and_then(|index| own.gauge(index));
         Self {
-            worker_restarts: counter(RESTARTS, &[(PROCESS, "worker")]),
-            admin_restarts: counter(RESTARTS, &[(PROCESS, "admin")]),
+            restarts: PROCESSES.map(|process| counter(RESTARTS, &[(PROCESS, process)])),
+            starts: PROCESSES.map(|process| counter(STARTS, &[(PROCESS, process)])),
+            rolling_restarts: RESULTS.map(|result| counter(ROLLING_RESTARTS, &[(RESULT, result)])),
+            reloads: RESULTS.map(|result| counter(RELOADS, &[(RESULT, result)])),
+            upgrades: RESULTS.map(|result| counter(UPGRADES, &[(RESULT, result)])),
+            by_slot: Slots::new(scoreboard, own),
             lost: counter(REQUESTS_LOST, &[]),
             killed: REASONS.map(|reason| (reason, counter(KILLED, &[(REASON, label(reason))]))).into(),
             workers_live: gauge(WORKERS_LIVE),
@@ -70,12 +113,54 @@ impl Tally {
         }
     }
 
-    pub(crate) fn restarted(&self, post: Post) {
-        let counter = match post {
-            Post::Worker(_) => &self.worker_restarts,
-            Post::Admin => &self.admin_restarts,
+    /// A process was started; as a `restart` in the place of another.
+    pub(crate) fn started(&self, post: Post, restart: bool) {
+        let [worker, admin] = &self.starts;
+        let [worker_restart, admin_restart] = &self.restarts;
+        let (start, again) = match post {
+            Post::Worker(slot) => {
+                self.by_slot.started(slot, restart);
+                (worker, worker_restart)
+            }
+            Post::Admin => (admin, admin_restart),
         };
-        count(counter.as_ref(), 1);
+        count(start.as_ref(), 1);
+        count(again.as_ref(), u64::from(restart));
+    }
+
+    /// Counts what is counted of decisions. What ends with the instance is neither done nor failed.
+    pub(crate) fn told(&self, notice: Notice) {
+        let of_what = |what| match what {
+            What::Settings => &self.reloads,
+            What::Program => &self.upgrades,
+        };
+        match notice {
+            Notice::Restarted { purpose: Purpose::Restart, .. } => outcome(&self.rolling_restarts, true),
+            Notice::RestartFailed { purpose: Purpose::Restart, reason: RestartFailure::Died { .. }, .. } => {
+                outcome(&self.rolling_restarts, false);
+            }
+            Notice::Unchanged => outcome(&self.reloads, true),
+            Notice::Reloaded { what, .. } => outcome(of_what(what), true),
+            Notice::ReloadFailed { reason: ReloadFailure::Stopping, .. } => {}
+            Notice::ReloadFailed { what, .. } => outcome(of_what(what), false),
+            _ => {}
+        }
+    }
+
+    /// Takes over what the slots are doing now.
+    pub(crate) fn look(&mut self, state: &State, now_ms: u64) {
+        self.slots(state.live_workers(), state.broken_slots());
+        self.by_slot.look(state, now_ms);
+    }
+
+    /// Whether the queues are to be read; once a second.
+    pub(crate) fn queues_due(&mut self, now_ms: u64) -> bool {
+        self.by_slot.queues_due(now_ms)
+    }
+
+    /// What waits in the sockets of a slot.
+    pub(crate) fn queue(&self, slot: u16, waiting: u32) {
+        self.by_slot.queue(slot, waiting);
     }
 
     pub(crate) fn lost(&self, requests: u64) {
@@ -87,7 +172,7 @@ impl Tally {
         count(counter.and_then(|(_, counter)| counter.as_ref()), 1);
     }
 
-    pub(crate) fn slots(&self, live_workers: u16, broken: u16) {
+    fn slots(&self, live_workers: u16, broken: u16) {
         for (gauge, value) in [(&self.workers_live, live_workers), (&self.slots_broken, broken)] {
             if let Some(gauge) = gauge {
                 gauge.set(i64::from(value));
@@ -95,6 +180,9 @@ impl Tally {
         }
     }
 }
+
+/// Values of the label `process`.
+const PROCESSES: [&str; 2] = ["worker", "admin"];
 
 const REASONS: [KillReason; 5] = [
     KillReason::BootTimeout,
@@ -114,8 +202,63 @@ fn label(reason: KillReason) -> &'static str {
     }
 }
 
+fn outcome([failed, done]: &[Option<Counter>; 2], ok: bool) {
+    count(if ok { done } else { failed }.as_ref(), 1);
+}
+
 fn count(counter: Option<&Counter>, by: u64) {
     if let Some(counter) = counter {
         counter.add(by);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use task_mcp_scoreboard::{Plan, Sample};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_are_counted_by_what_ended_and_how() {
+        let scoreboard = Scoreboard::create(&Plan { seats: 1, series: series() }).unwrap();
+        let tally = Tally::new(&scoreboard, &scoreboard.seat(0).unwrap());
+        let post = Post::Worker(0);
+        for (notice, name, expected) in [
+            (Notice::Restarted { purpose: Purpose::Restart, workers: 2 }, ROLLING_RESTARTS, [0, 1]),
+            (Notice::Restarted { purpose: Purpose::Reload, workers: 2 }, ROLLING_RESTARTS, [0, 1]),
+            (
+                Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason: RestartFailure::Died { post } },
+                ROLLING_RESTARTS,
+                [1, 1],
+            ),
+            (
+                Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason: RestartFailure::Stopping },
+                ROLLING_RESTARTS,
+                [1, 1],
+            ),
+            (Notice::Reloaded { what: What::Settings, replaced: 0, workers: None }, RELOADS, [0, 1]),
+            (Notice::Unchanged, RELOADS, [0, 2]),
+            (
+                Notice::ReloadFailed { what: What::Settings, replaced: 0, reason: ReloadFailure::Refused },
+                RELOADS,
+                [1, 2],
+            ),
+            (
+                Notice::ReloadFailed { what: What::Settings, replaced: 0, reason: ReloadFailure::Stopping },
+                RELOADS,
+                [1, 2],
+            ),
+            (Notice::Reloaded { what: What::Program, replaced: 2, workers: None }, UPGRADES, [0, 1]),
+            (
+                Notice::ReloadFailed { what: What::Program, replaced: 1, reason: ReloadFailure::Died { post } },
+                UPGRADES,
+                [1, 1],
+            ),
+        ] {
+            tally.told(notice);
+            let total = |result| scoreboard.total(scoreboard.find(name, &[(RESULT, result)]).unwrap()).unwrap();
+            assert_eq!(RESULTS.map(total), expected.map(Sample::Counter), "{notice:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::handover::{
 use crate::instance::Instance;
 use crate::launch::Launch;
 use crate::listen::Listeners;
-use crate::memory::SharedMemory;
+use crate::memory::{SharedMemory, complete};
 use crate::process::{Link, Running};
 use crate::program::{self, Program};
 use crate::revision::{Revision, Revisions, told};
@@ -33,7 +33,7 @@ use crate::spawn::{Trial, take_over, try_program};
 use crate::starved::Starvation;
 use crate::steering::Steering;
 use crate::step::{Change, Event};
-use crate::tally::Tally;
+use crate::tally::{Tally, with_slots};
 
 /// How much is remembered of what a program says when it cannot take over, in bytes.
 const WORDS_BYTES: usize = 4096;
@@ -274,7 +274,7 @@ impl Supervisor {
 
     /// Goes on with an instance that another program handed over.
     pub(crate) fn take_over(launch: Launch, taken: Taken) -> Result<Self, SupervisorError> {
-        let Launch { configured, read_settings, installed, mut series, build, extra_args, on_ready, logs, .. } = launch;
+        let Launch { configured, read_settings, installed, series, build, extra_args, on_ready, logs, .. } = launch;
         let Saved {
             build: before,
             started_ms,
@@ -295,7 +295,8 @@ impl Supervisor {
         // It was executed by the number of a descriptor; the kernel keeps 15 characters of a better name, for people.
         let _ = std::fs::write("/proc/self/comm", "task-mcp");
         let signals = Signals::take_over()?;
-        crate::memory::complete(&mut series);
+        let mut series = with_slots(series, state.slots_max());
+        complete(&mut series);
         let plan = Plan { seats: state.seats(), series };
         let epochs = Epochs::open(take_over(epochs).map_err(lost)?)?;
         let mut maps = Vec::with_capacity(boards.len());

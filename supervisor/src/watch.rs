@@ -8,6 +8,11 @@ use crate::step::{Event, LOOK_MS};
 impl Supervisor {
     /// Tells the heartbeat of every process that serves or drains.
     pub(crate) fn watch(&mut self) {
+        if self.tally.queues_due(monotonic_ms()) {
+            for slot in 0..self.state.worker_slots() {
+                self.tally.queue(slot, self.listeners.waiting(slot));
+            }
+        }
         if let Some(slot) = self.state.emptying() {
             self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
         }

@@ -1,11 +1,12 @@
 //! What is counted is what was sent.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
 use task_mcp_bench::{Outcome, Plan, Request, Reuse, run};
 
-use crate::support::{Caller, Dialect, Server, Tree, eventually, modern_call};
+use crate::support::{Caller, Dialect, Metrics, Server, Signal, Tree, eventually, modern_call, run_alone};
 
 #[test]
 fn requests_over_two_workers_add_up_to_what_the_client_sent() {
@@ -81,4 +82,124 @@ fn families_have_their_types_and_buckets_reach_from_microseconds_to_seconds() {
         }
     }
     assert!(metrics.bounds("http_request_duration_seconds_bucket").any(|bound| bound < 1e-4));
+}
+
+/// Runs `task-mcp ctl` on the server's socket; it must succeed.
+fn ctl(server: &Server, arguments: &[&str]) {
+    let socket = server.folder().join("run/control.sock");
+    let all = [&["ctl", "--socket", socket.to_str().unwrap(), "--timeout-s", "60"], arguments].concat();
+    let ran = run_alone(server.folder(), &all);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+/// A metric of one slot.
+fn of_slot(metrics: &Metrics, name: &str, slot: u16) -> f64 {
+    let labels = slot.to_string();
+    let labels = [("slot", labels.as_str())];
+    let name = format!("task_mcp_slot_{name}");
+    assert!(metrics.has(&name, &labels), "{name} of slot {slot} is missing");
+    metrics.sum(&name, &labels)
+}
+
+#[test]
+fn a_worker_that_stops_shows_as_parked_time_and_a_restart_of_its_slot() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let before = server.metrics();
+    // Pids may wrap around, so the victim's slot is found by what changes.
+    server.wait_workers(2, &[])[0].signal(Signal::SIGSTOP);
+    let after = eventually(Duration::from_secs(15), "the worker is replaced", || {
+        let now = server.metrics();
+        let starts = |metrics: &Metrics| metrics.sum("task_mcp_processes_started_total", &[("process", "worker")]);
+        let live = now.sum("task_mcp_processes", &[("role", "worker")]) == 2.0;
+        let killed = now.sum("task_mcp_processes_killed_total", &[("reason", "hung")]) == 1.0;
+        (starts(&now) == starts(&before) + 1.0 && live && killed).then_some(now)
+    });
+    assert_eq!(after.fallen_since(&before), [""; 0]);
+    let grown = |name: &str, slot: u16| of_slot(&after, name, slot) - of_slot(&before, name, slot);
+    let (victim, other) = if grown("starts_total", 0) == 1.0 { (0, 1) } else { (1, 0) };
+    for name in ["starts_total", "restarts_total"] {
+        assert_eq!((grown(name, victim), grown(name, other)), (1.0, 0.0), "{name}");
+    }
+    // Silent for 150 ms: parked; for 1 s: a successor starts, which boots.
+    let parked_s = grown("parked_seconds_total", victim);
+    assert!((0.7..15.0).contains(&parked_s), "{parked_s} s");
+    // A busy machine may keep the other one from its heartbeat too, but not for long.
+    assert!(grown("parked_seconds_total", other) < parked_s);
+    assert!(grown("generation", victim) > 0.0);
+    assert_eq!((grown("generation", other), of_slot(&after, "breaker_open", victim)), (0.0, 0.0));
+}
+
+#[test]
+fn connections_that_nobody_accepts_show_as_the_length_of_a_queue() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).set("server.workers", 1).set("limits.max_connections", 2).start();
+    let length = |promise: &str, expected: std::ops::RangeInclusive<f64>| {
+        eventually(Duration::from_secs(10), promise, || {
+            expected.contains(&of_slot(&server.metrics(), "queue_length", 0)).then_some(())
+        });
+    };
+    length("nobody waits", 0.0..=0.0);
+    let clients: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    // Two are served, and actix takes some that it cannot serve yet.
+    length("the others wait", 5.0..=18.0);
+    drop(clients);
+    length("nobody waits any more", 0.0..=0.0);
+}
+
+#[test]
+fn only_slots_that_exist_have_metrics_and_what_they_counted_stays() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).set("supervisor.lame_duck_ms", 0).start();
+    let shown = |name: &str| server.metrics().has(&format!("task_mcp_slot_{name}"), &[("slot", "2")]);
+    let gauges = ["generation", "queue_length", "breaker_open"];
+    let counters = ["starts_total", "restarts_total", "parked_seconds_total"];
+    assert!(!gauges.iter().chain(&counters).any(|name| shown(name)), "slot 2 does not exist");
+    ctl(&server, &["scale", "3"]);
+    assert!(gauges.iter().chain(&counters).all(|name| shown(name)), "slot 2 exists");
+    let before = server.metrics();
+    ctl(&server, &["scale", "2"]);
+    eventually(Duration::from_secs(10), "the slot is gone", || (!gauges.iter().any(|name| shown(name))).then_some(()));
+    assert_eq!(server.metrics().fallen_since(&before), [""; 0]);
+    assert!(counters.iter().all(|name| shown(name)));
+}
+
+#[test]
+fn a_rolling_restart_is_counted_and_no_counter_falls() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).set("supervisor.lame_duck_ms", 0).start();
+    Caller::new(&server, Dialect::Modern).call("changes.active", json!({})).ok();
+    let before = server.metrics();
+    ctl(&server, &["restart"]);
+    let after = server.metrics();
+    assert_eq!(after.fallen_since(&before), [""; 0]);
+    let grown = |name: &str, labels: &[(&str, &str)]| after.sum(name, labels) - before.sum(name, labels);
+    for (result, expected) in [("ok", 1.0), ("failed", 0.0)] {
+        assert_eq!(grown("task_mcp_rolling_restarts_total", &[("result", result)]), expected, "{result}");
+    }
+    assert_eq!(grown("task_mcp_processes_started_total", &[]), 2.0);
+    assert_eq!(grown("task_mcp_slot_restarts_total", &[]), 2.0);
+}
+
+#[test]
+fn memory_processor_time_and_descriptors_of_every_process_are_told_as_the_kernel_knows_them() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let metrics = server.metrics();
+    for name in ["resident_memory_bytes", "cpu_seconds_total", "open_fds"] {
+        let name = format!("task_mcp_process_{name}");
+        for (role, slot, generation) in
+            [("supervisor", "0", "0"), ("worker", "0", "1"), ("worker", "1", "2"), ("admin", "0", "3")]
+        {
+            let labels = [("role", role), ("slot", slot), ("generation", generation)];
+            assert!(metrics.has(&name, &labels), "{name} of {labels:?}");
+        }
+    }
+    assert!(metrics.sum("task_mcp_process_resident_memory_bytes", &[("role", "worker"), ("slot", "0")]) > 1e6);
+    assert!(metrics.sum("task_mcp_process_open_fds", &[("role", "supervisor")]) > 5.0);
+    // A scrape costs processor time, so it grows by being looked at.
+    let spent = |metrics: &Metrics| metrics.sum("task_mcp_process_cpu_seconds_total", &[("role", "admin")]);
+    eventually(Duration::from_secs(20), "the admin process has worked", || {
+        (spent(&server.metrics()) > spent(&metrics)).then_some(())
+    });
 }

@@ -55,7 +55,8 @@ impl Metrics {
         })
     }
 
-    /// Counter samples (and those of histograms) that are lower than in an earlier scrape, or gone.
+    /// Counter samples (and those of histograms) that are lower than in an earlier scrape, or gone. What is labelled with a
+    /// generation ends with its process.
     pub fn fallen_since(&self, earlier: &Self) -> Vec<String> {
         let counters = earlier.samples.iter().filter(|(series, _)| earlier.is_counter(series));
         let fallen = counters.filter(|(series, before)| self.samples.get(*series).is_none_or(|now| now < before));
@@ -63,6 +64,9 @@ impl Metrics {
     }
 
     fn is_counter(&self, series: &str) -> bool {
+        if series.contains("generation=\"") {
+            return false;
+        }
         let name = series.split('{').next().unwrap_or(series);
         let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
         let is = |name: &str, kind: &str| self.kind(name) == Some(kind);

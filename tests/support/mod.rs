@@ -22,6 +22,7 @@ mod wait;
 
 pub use command::{finish, run_alone};
 pub use dialect::{Caller, Dialect, Fault};
+pub use metrics::Metrics;
 pub use process::{Process, Signal, signal};
 pub use rpc::{Answer, META, Session, modern, modern_call};
 pub use server::Server;

@@ -149,7 +149,7 @@ impl Scoreboard {
             bases.clone().fold(0u64, |sum, base| sum.wrapping_add(self.inner.region.get(base + cell + offset)))
         };
         Some(match &self.inner.series.get(series)?.kind {
-            Kind::Counter => Sample::Counter(sum(0)),
+            Kind::Counter | Kind::Time => Sample::Counter(sum(0)),
             Kind::Gauge => Sample::Gauge(sum(0) as i64),
             Kind::Histogram { bounds_ns } => {
                 Sample::Histogram { counts: (0..=bounds_ns.len()).map(sum).collect(), sum_ns: sum(bounds_ns.len() + 1) }

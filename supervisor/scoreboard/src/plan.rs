@@ -42,6 +42,10 @@ pub struct Series {
     pub labels: Vec<(String, String)>,
     /// Whether an exposition may leave the series out as long as it is zero; for large families of labels.
     pub omit_zero: bool,
+    /// Name of the series with the same labels that tells whether this one means anything: as long as that one is zero, an
+    /// exposition leaves this one out. For what is planned for more than there may ever be, as slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_with: Option<String>,
 }
 
 /// What kind of number a series is.
@@ -49,6 +53,8 @@ pub struct Series {
 pub enum Kind {
     /// Only grows; survives the process that counted.
     Counter,
+    /// A time in nanoseconds that only grows, exposed in seconds; else as a counter.
+    Time,
     /// A present quantity; what a dead process held is taken out.
     Gauge,
     /// Durations in nanoseconds by bucket.
@@ -62,7 +68,7 @@ impl Kind {
     /// Words one seat needs for a series of this kind. Histogram: a cell for each bound, one for what is above, the sum.
     pub(crate) fn cells(&self) -> u64 {
         match self {
-            Self::Counter | Self::Gauge => 1,
+            Self::Counter | Self::Time | Self::Gauge => 1,
             Self::Histogram { bounds_ns } => bounds_ns.len() as u64 + 2,
         }
     }
@@ -108,7 +114,7 @@ mod tests {
     use super::*;
 
     fn series(name: &str, kind: Kind) -> Series {
-        Series { name: name.into(), help: String::new(), kind, labels: vec![], omit_zero: false }
+        Series { name: name.into(), help: String::new(), kind, labels: vec![], omit_zero: false, shown_with: None }
     }
 
     #[test]

@@ -194,10 +194,10 @@ impl Seat {
         self.get(fixed::CONNECTIONS)
     }
 
-    /// A handle on a counter; `None` if the index is unknown or of another kind.
+    /// A handle on a counter or a time; `None` if the index is unknown or of another kind.
     pub fn counter(&self, series: usize) -> Option<Counter> {
         let (cell, kind) = self.cell(series)?;
-        matches!(kind, Kind::Counter).then(|| Counter { inner: Arc::clone(&self.inner), cell })
+        matches!(kind, Kind::Counter | Kind::Time).then(|| Counter { inner: Arc::clone(&self.inner), cell })
     }
 
     /// A handle on a gauge; `None` if the index is unknown or of another kind.
@@ -213,7 +213,7 @@ impl Seat {
             Kind::Histogram { bounds_ns } => {
                 Some(Histogram { inner: Arc::clone(&self.inner), cell, bounds_ns: bounds_ns.as_slice().into() })
             }
-            Kind::Counter | Kind::Gauge => None,
+            Kind::Counter | Kind::Time | Kind::Gauge => None,
         }
     }
 

@@ -12,7 +12,7 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Counts `by` events.
+    /// Counts `by` events, or so many nanoseconds.
     pub fn add(&self, by: u64) {
         self.inner.region.add(self.cell, by);
     }
@@ -67,7 +67,7 @@ impl Histogram {
 /// The sum of one series over all seats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sample {
-    /// Of a counter.
+    /// Of a counter, or of a time in nanoseconds.
     Counter(u64),
     /// Of a gauge.
     Gauge(i64),

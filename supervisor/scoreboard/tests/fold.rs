@@ -9,7 +9,7 @@ use task_mcp_scoreboard::{Fold, Kind, Plan, Role, Sample, Scoreboard, SeatState,
 
 fn series(name: &str, kind: Kind, label: &str) -> Series {
     let labels = vec![("l".to_owned(), label.to_owned())];
-    Series { name: name.into(), help: "Help.".into(), kind, labels, omit_zero: false }
+    Series { name: name.into(), help: "Help.".into(), kind, labels, omit_zero: false, shown_with: None }
 }
 
 fn histogram(bounds_ns: &[u64]) -> Kind {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use task_mcp_scoreboard::{Kind, Plan, Retired, Role, Sample, Scoreboard, ScoreboardError, SeatState, Series};
 
 fn series(name: &str, kind: Kind) -> Series {
-    Series { name: name.into(), help: "Help.".into(), kind, labels: vec![], omit_zero: false }
+    Series { name: name.into(), help: "Help.".into(), kind, labels: vec![], omit_zero: false, shown_with: None }
 }
 
 fn board() -> Scoreboard {

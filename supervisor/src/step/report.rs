@@ -9,6 +9,10 @@ pub(crate) struct SlotReport {
     pub(crate) post: Post,
     /// What it is doing, as a word.
     pub(crate) state: &'static str,
+    /// Whether its process serves and sends heartbeats.
+    pub(crate) serves: bool,
+    /// Whether its breaker is open.
+    pub(crate) is_broken: bool,
     /// Its process.
     pub(crate) generation: Option<u64>,
     /// What its other process is doing, and its generation.
@@ -32,6 +36,8 @@ impl State {
                 (SlotState::Backoff { .. }, _) => "backoff",
                 (SlotState::Broken { .. }, _) => "broken",
             },
+            serves: matches!((slot.state, slot.health), (SlotState::Live { .. }, Health::Sound)),
+            is_broken: matches!(slot.state, SlotState::Broken { .. }),
             generation: slot.process().map(|process| process.generation),
             second: slot.second.map(|second| match second {
                 Second::Successor { process, .. } => ("successor", process.generation),

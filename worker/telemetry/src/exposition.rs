@@ -1,13 +1,14 @@
 //! The scoreboard as Prometheus text.
 
-use std::fs;
+use std::collections::HashSet;
+use std::path::Path;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
-use task_mcp_scoreboard::{Kind, Role, Sample, Scoreboard, SeatState};
+use task_mcp_scoreboard::{Kind, Role, Sample, Scoreboard, SeatState, Series};
 
-use crate::names;
+use crate::{kernel, names};
 
 /// The text cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,7 @@ impl Collector for ScoreboardCollector {
         let in_flight = gauge(&[], self.scoreboard.totals().in_flight as f64);
         families.push(family(names::IN_FLIGHT, MetricType::GAUGE, vec![in_flight]));
         families.push(family(names::PROCESSES, MetricType::GAUGE, self.processes()));
-        families.push(family(names::RESIDENT_BYTES, MetricType::GAUGE, self.resident_memory()));
+        families.extend(self.usage(Path::new(kernel::PROC)));
         families.push(family(names::UPTIME, MetricType::GAUGE, vec![gauge(&[], self.uptime_s)]));
         let build = gauge(&[("version", &self.version)], 1.0);
         families.push(family(names::BUILD_INFO, MetricType::GAUGE, vec![build]));
@@ -55,6 +56,7 @@ impl ScoreboardCollector {
     /// The series of the directory; those of one name stand together there.
     fn planned(&self) -> Vec<MetricFamily> {
         let mut families: Vec<MetricFamily> = Vec::new();
+        let absent = self.absent();
         for (index, series) in self.scoreboard.series().iter().enumerate() {
             let Some(sample) = self.scoreboard.total(index) else { continue };
             if families.last().map(MetricFamily::name) != Some(&series.name) {
@@ -62,7 +64,7 @@ impl ScoreboardCollector {
                 family.set_help(series.help.clone());
                 families.push(family);
             }
-            if series.omit_zero && is_zero(&sample) {
+            if series.omit_zero && is_zero(&sample) || absent.contains(&index) {
                 continue;
             }
             let labels: Vec<(&str, &str)> =
@@ -72,6 +74,22 @@ impl ScoreboardCollector {
             }
         }
         families
+    }
+
+    /// Positions of the series whose companion says that they mean nothing.
+    fn absent(&self) -> HashSet<usize> {
+        let all = || self.scoreboard.series().iter().enumerate();
+        let companions: HashSet<&str> = all().filter_map(|(_, series)| series.shown_with.as_deref()).collect();
+        let is_companion = |(index, series): &(usize, &Series)| {
+            companions.contains(series.name.as_str())
+                && self.scoreboard.total(*index).is_some_and(|sample| !is_zero(&sample))
+        };
+        let present: HashSet<(&str, &[(String, String)])> =
+            all().filter(is_companion).map(|(_, series)| (series.name.as_str(), series.labels.as_slice())).collect();
+        let is_absent = |series: &Series| {
+            series.shown_with.as_deref().is_some_and(|name| !present.contains(&(name, series.labels.as_slice())))
+        };
+        all().filter(|(_, series)| is_absent(series)).map(|(index, _)| index).collect()
     }
 
     fn seats(&self) -> impl Iterator<Item = task_mcp_scoreboard::Seat> {
@@ -86,29 +104,34 @@ impl ScoreboardCollector {
         ROLES.map(|(role, label)| gauge(&[("role", label)], live(role))).into()
     }
 
-    /// Read from the kernel (proc(5), `statm`): a process that is stuck cannot tell itself.
-    fn resident_memory(&self) -> Vec<Metric> {
-        let running = self.seats().filter(|seat| !matches!(seat.state(), SeatState::Empty | SeatState::Exited));
-        let sample = |seat: task_mcp_scoreboard::Seat| {
-            let label = ROLES.into_iter().find(|(role, _)| Some(*role) == seat.role())?.1;
-            let statm = fs::read_to_string(format!("/proc/{}/statm", seat.pid())).ok()?;
-            let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-            let labels =
-                [("role", label), ("slot", &seat.slot().to_string()), ("generation", &seat.generation().to_string())];
-            Some(gauge(&labels, (pages * PAGE_BYTES) as f64))
-        };
-        running.filter_map(sample).collect()
+    /// Read from the kernel: a process that is stuck cannot tell itself. What cannot be read is left out.
+    fn usage(&self, proc: &Path) -> Vec<MetricFamily> {
+        let (mut resident, mut cpu, mut fds) = (Vec::new(), Vec::new(), Vec::new());
+        for seat in self.seats().filter(|seat| !matches!(seat.state(), SeatState::Empty | SeatState::Exited)) {
+            let Some((_, role)) = ROLES.into_iter().find(|(role, _)| Some(*role) == seat.role()) else { continue };
+            let (slot, generation) = (seat.slot().to_string(), seat.generation().to_string());
+            let labels = [("role", role), ("slot", &slot), ("generation", &generation)];
+            let usage = kernel::usage(proc, seat.pid());
+            resident.extend(usage.resident_bytes.map(|bytes| gauge(&labels, bytes as f64)));
+            cpu.extend(usage.cpu_s.map(|seconds| counter(&labels, seconds)));
+            fds.extend(usage.open_fds.map(|count| gauge(&labels, count as f64)));
+        }
+        vec![
+            family(names::RESIDENT_BYTES, MetricType::GAUGE, resident),
+            family(names::CPU_SECONDS, MetricType::COUNTER, cpu),
+            family(names::OPEN_FDS, MetricType::GAUGE, fds),
+        ]
     }
 }
 
 const ROLES: [(Role, &str); 3] = [(Role::Supervisor, "supervisor"), (Role::Worker, "worker"), (Role::Admin, "admin")];
 
-/// Of the architectures this server is built for.
-const PAGE_BYTES: u64 = 4096;
+/// Times lie in nanoseconds on the scoreboard and are exposed in seconds.
+const NS_PER_S: f64 = 1e9;
 
 fn metric_type(kind: &Kind) -> MetricType {
     match kind {
-        Kind::Counter => MetricType::COUNTER,
+        Kind::Counter | Kind::Time => MetricType::COUNTER,
         Kind::Gauge => MetricType::GAUGE,
         Kind::Histogram { .. } => MetricType::HISTOGRAM,
     }
@@ -123,22 +146,14 @@ fn is_zero(sample: &Sample) -> bool {
 }
 
 fn metric(kind: &Kind, labels: &[(&str, &str)], sample: Sample) -> Metric {
-    let mut metric = labelled(labels);
     match sample {
-        Sample::Counter(value) => {
-            let mut counter = Counter::default();
-            counter.set_value(value as f64);
-            metric.set_counter(counter);
-        }
-        Sample::Gauge(value) => {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value as f64);
-            metric.set_gauge(gauge);
-        }
+        Sample::Counter(value) if *kind == Kind::Time => counter(labels, value as f64 / NS_PER_S),
+        Sample::Counter(value) => counter(labels, value as f64),
+        Sample::Gauge(value) => gauge(labels, value as f64),
         Sample::Histogram { counts, sum_ns } => {
             let bounds: &[u64] = match kind {
                 Kind::Histogram { bounds_ns } => bounds_ns,
-                Kind::Counter | Kind::Gauge => &[],
+                Kind::Counter | Kind::Time | Kind::Gauge => &[],
             };
             let mut histogram = Histogram::default();
             let mut cumulative = 0;
@@ -147,15 +162,24 @@ fn metric(kind: &Kind, labels: &[(&str, &str)], sample: Sample) -> Metric {
                 cumulative += count;
                 let mut bucket = Bucket::default();
                 bucket.set_cumulative_count(cumulative);
-                bucket.set_upper_bound(*bound as f64 / 1e9);
+                bucket.set_upper_bound(*bound as f64 / NS_PER_S);
                 buckets.push(bucket);
             }
             histogram.set_bucket(buckets);
             histogram.set_sample_count(counts.iter().sum());
-            histogram.set_sample_sum(sum_ns as f64 / 1e9);
+            histogram.set_sample_sum(sum_ns as f64 / NS_PER_S);
+            let mut metric = labelled(labels);
             metric.set_histogram(histogram);
+            metric
         }
     }
+}
+
+fn counter(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    metric.set_counter(counter);
     metric
 }
 
@@ -229,6 +253,48 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains(r#"route="/healthz""#), "untouched label sets are left out");
+    }
+
+    #[test]
+    fn a_series_is_shown_with_its_companion_and_times_are_seconds() {
+        let one = |name: &str, kind, slot: &str, shown_with: Option<&str>| Series {
+            name: name.into(),
+            help: "Help.".into(),
+            kind,
+            labels: vec![("slot".into(), slot.into())],
+            omit_zero: shown_with.is_none(),
+            shown_with: shown_with.map(str::to_owned),
+        };
+        let slots = ["0", "1", "2"];
+        let series = slots.map(|slot| one("spent", Kind::Time, slot, Some("there"))).into_iter();
+        let series = series.chain(slots.map(|slot| one("there", Kind::Gauge, slot, None))).collect();
+        let scoreboard = Scoreboard::create(&Plan { seats: 1, series }).unwrap();
+        let seat = scoreboard.seat(0).unwrap();
+        (0..2).for_each(|slot| seat.counter(slot).unwrap().add(1_500_000_000 * slot as u64));
+        [3, 4].into_iter().for_each(|companion| seat.gauge(companion).unwrap().set(1));
+        let text = exposition(&scoreboard, "1", 0.0).unwrap();
+        let spent: Vec<&str> = text.lines().filter(|line| line.starts_with("spent")).collect();
+        assert_eq!(spent, [r#"spent{slot="0"} 0"#, r#"spent{slot="1"} 1.5"#]);
+        assert!(text.contains("# TYPE spent counter"), "{text}");
+        seat.gauge(3).unwrap().set(0);
+        assert!(!exposition(&scoreboard, "1", 0.0).unwrap().contains(r#"spent{slot="0"}"#), "it is gone");
+    }
+
+    #[test]
+    fn what_the_kernel_hides_is_absent_and_not_zero() {
+        let scoreboard = Scoreboard::create(&Plan { seats: 2, series: vec![] }).unwrap();
+        scoreboard.seat(1).unwrap().begin(std::process::id(), 3, 7, Role::Worker, 0);
+        let collector = ScoreboardCollector { scoreboard, version: String::new(), uptime_s: 0.0 };
+        let samples = |proc: &str| -> Vec<usize> {
+            collector.usage(Path::new(proc)).iter().map(|family| family.get_metric().len()).collect()
+        };
+        assert_eq!(samples("/proc"), [1, 1, 1]);
+        assert_eq!(samples("/nowhere"), [0, 0, 0]);
+        let text = exposition(&collector.scoreboard, "1", 0.0).unwrap();
+        let labels = r#"{role="worker",slot="3",generation="7"} "#;
+        for name in [names::RESIDENT_BYTES, names::CPU_SECONDS, names::OPEN_FDS] {
+            assert!(text.contains(&format!("{name}{labels}")), "{name} is missing in\n{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - `tools`: what is counted of tool calls, by tool and error code
 //! - `metrics`: the series of an instance as a plan for the scoreboard, and a process's handles on them
 //! - `exposition`: the scoreboard as Prometheus text
+//! - `kernel`: what the kernel knows about a process
 //! - `readiness`: latches whose owners say when they are done
 //!
 //! # Invariants
@@ -15,6 +16,7 @@
 
 mod exposition;
 mod http;
+mod kernel;
 mod metrics;
 pub mod names;
 mod readiness;

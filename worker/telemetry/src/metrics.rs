@@ -94,5 +94,6 @@ pub(crate) fn series(name: &str, kind: Kind, labels: &[(&str, &str)], omit_zero:
         kind,
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         omit_zero,
+        shown_with: None,
     }
 }

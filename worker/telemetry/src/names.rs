@@ -21,6 +21,10 @@ pub const IN_FLIGHT: &str = "task_mcp_http_requests_in_flight";
 pub const PROCESSES: &str = "task_mcp_processes";
 /// Resident memory by process.
 pub const RESIDENT_BYTES: &str = "task_mcp_process_resident_memory_bytes";
+/// Processor time by process.
+pub const CPU_SECONDS: &str = "task_mcp_process_cpu_seconds_total";
+/// Open descriptors by process.
+pub const OPEN_FDS: &str = "task_mcp_process_open_fds";
 /// Seconds since the instance started.
 pub const UPTIME: &str = "task_mcp_uptime_seconds";
 /// Version of the software.
@@ -40,7 +44,9 @@ pub(crate) fn help(name: &str) -> &'static str {
         TREE_CHANGES_SEEN => "Times the watcher saw an edit of the tree that no tool made, or could not tell.",
         IN_FLIGHT => "Requests that are being served now.",
         PROCESSES => "Processes that are live now, by role.",
-        RESIDENT_BYTES => "Resident memory of a process, by role and slot.",
+        RESIDENT_BYTES => "Resident memory of a process, by role, slot and generation.",
+        CPU_SECONDS => "Processor time of a process in user and kernel mode, by role, slot and generation.",
+        OPEN_FDS => "Open descriptors of a process, by role, slot and generation.",
         UPTIME => "Time since the instance started.",
         BUILD_INFO => "Always 1; the label tells the version.",
         _ => "",
