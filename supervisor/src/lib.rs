@@ -9,13 +9,15 @@
 //! - `run.rs`        the loop and its verbs; `carry_out.rs` does what was decided
 //! - `step/`         decisions: restart policy, drain, seats
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
-//! - `spawn.rs`      fork and exec; the only file with `unsafe`
+//! - `spawn.rs`      fork and exec, descriptors by number; the only file with `unsafe`
 //! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
 //! - `control/`      the control socket: server and client
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
 //! - `steering.rs`  which slot gets a new connection
+//! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
+//! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
@@ -36,10 +38,13 @@
 mod carry_out;
 mod control;
 mod error;
+mod inherited;
 mod instance;
 mod launch;
 mod listen;
 mod memory;
+mod notify;
+mod picture;
 mod process;
 mod processors;
 mod queue;

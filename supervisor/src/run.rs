@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,10 +14,12 @@ use task_mcp_scoreboard::{Role, ScoreboardError, Seat, SeatState, monotonic_ms};
 use tracing::{debug, info, warn};
 
 use crate::control::Server;
+use crate::inherited::{self, Estate};
 use crate::instance::Instance;
 use crate::launch::{Configured, ReadSettings};
-use crate::listen::{Inherited, Listeners};
+use crate::listen::Listeners;
 use crate::memory::{SharedMemory, sealed};
+use crate::notify::ServiceManager;
 use crate::process::{Lost, Running};
 use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
@@ -51,6 +53,7 @@ pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorErr
     supervisor.events.push(Event::Start);
     loop {
         supervisor.decide();
+        supervisor.tell_manager();
         if let Some(exit) = supervisor.exit {
             return Ok(exit);
         }
@@ -92,6 +95,9 @@ pub(crate) struct Supervisor {
     pub(crate) extra_args: Vec<String>,
     pub(crate) on_ready: Option<OnReady>,
     pub(crate) build: String,
+    pub(crate) manager: ServiceManager,
+    /// The scoreboard of an earlier supervisor, whose processes may still write to it.
+    pub(crate) _left_scoreboard: Option<OwnedFd>,
     signals: Signals,
     /// Process 1 inherits the orphans of its container and must reap them.
     is_init: bool,
@@ -114,10 +120,13 @@ impl Supervisor {
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
-        let mut inherited = Inherited::default();
+        let taken = inherited::take();
+        let manager = ServiceManager::from_environment(&taken);
+        let Estate { listeners: mut inherited, epochs, scoreboard: left_scoreboard } = inherited::sort(taken);
         let listeners =
             Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
-        let shared = SharedMemory::create(policy.seats(), series)?;
+        inherited::discard(inherited);
+        let shared = SharedMemory::create(policy.seats(), series, epochs)?;
         let snapshot = sealed(&snapshot)?;
         let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
             what: "seat of the supervisor",
@@ -143,6 +152,8 @@ impl Supervisor {
             extra_args,
             on_ready: Some(on_ready),
             build,
+            manager,
+            _left_scoreboard: left_scoreboard,
             signals,
             is_init: std::process::id() == 1,
             _instance: instance,
@@ -166,7 +177,7 @@ impl Supervisor {
     fn wait(&self) -> Result<(), SupervisorError> {
         let now_ms = monotonic_ms();
         let due_ms = if self.events.is_empty() { self.state.next_deadline_ms() } else { Some(now_ms) };
-        let longest_ms = if self.state.watches() { LOOK_MS } else { HEARTBEAT_MS };
+        let longest_ms = if self.state.watches() || self.manager.owes() { LOOK_MS } else { HEARTBEAT_MS };
         let timeout_ms = due_ms.map_or(longest_ms, |due_ms| due_ms.saturating_sub(now_ms).min(longest_ms));
         let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
         let mut fds: Vec<PollFd<'_>> =

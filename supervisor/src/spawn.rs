@@ -1,17 +1,17 @@
-//! Fork and exec of this program as one of its processes.
+//! Fork and exec of this program as one of its processes; descriptors by number, given and taken.
 //!
 //! The descriptors a process inherits keep their numbers, which go to it as arguments: moving them to fixed numbers could
 //! overwrite the pipe by which the standard library learns that exec failed.
-#![allow(unsafe_code)] // The only file of the crate that needs it: code between fork and exec.
+#![allow(unsafe_code)] // The only file of the crate that needs it: code between fork and exec, and numbers of descriptors.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::SigSet;
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, pidfd_open, set_parent_process_death_signal,
     setpgid, waitpid,
@@ -119,6 +119,25 @@ fn descriptors<'a>(order: &Order<'a>) -> impl Iterator<Item = (&'static str, Bor
     ]
     .into_iter()
     .chain(order.listeners.iter().map(|fd| ("--listen-fd", *fd)))
+}
+
+/// Takes ownership of a descriptor that the service manager passed by number (sd_listen_fds(3)), and makes it close-on-exec.
+/// Call it once for each number, and only for those that `LISTEN_FDS` names while `LISTEN_PID` is this process.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd <= 2 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the manager opened the descriptor for this process before exec, so no code of this process got the number
+    // from the kernel since, and its owner is made here once. Should the number not be open, the next call says so and the
+    // owner is forgotten without closing anything.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    match fcntl_getfd(&owned).and_then(|flags| fcntl_setfd(&owned, flags | FdFlags::CLOEXEC)) {
+        Ok(()) => Ok(owned),
+        Err(errno) => {
+            std::mem::forget(owned);
+            Err(errno.into())
+        }
+    }
 }
 
 fn pid_of(id: u32) -> io::Result<Pid> {
