@@ -64,7 +64,7 @@ impl Supervisor {
                 }
             }
             Err(source) => {
-                error!(process = %post, generation, program = ?self.program, error = %source, "A process could not be started.");
+                error!(process = %post, generation, revision, error = %source, "A process could not be started.");
                 self.events.push(Event::SpawnFailed { generation });
             }
         }

@@ -9,7 +9,7 @@
 //! - `run.rs`        the loop and its verbs; `carry_out.rs` does what was decided
 //! - `step/`         decisions: restart policy, drain, seats
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
-//! - `spawn.rs`      fork and exec; the only file with `unsafe`
+//! - `spawn.rs`      fork and exec, descriptors by number; the only file with `unsafe`
 //! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
 //! - `control/`      the control socket: server and client
 //! - `logs.rs`       the logs of all processes: level, file; the state of everything as log lines
@@ -18,6 +18,8 @@
 //! - `queue.rs`     how many connections wait in a socket
 //! - `steering.rs`  which slot gets a new connection
 //! - `upgrade.rs`   becoming another program in place; `handover.rs` what that one is given, `program.rs` where programs are
+//! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
+//! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
@@ -39,11 +41,14 @@ mod carry_out;
 mod control;
 mod error;
 mod handover;
+mod inherited;
 mod instance;
 mod launch;
 mod listen;
 mod logs;
 mod memory;
+mod notify;
+mod picture;
 mod process;
 mod processors;
 mod program;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize};
@@ -225,8 +225,10 @@ impl Listeners {
     pub(crate) fn retire(&mut self, revision: u64) {
         self.sets.remove(&revision);
         let sets = &self.sets;
-        self.groups.retain(|number, _| sets.values().any(|set| set.groups.contains(number)));
-        self.admins.retain(|number, _| sets.values().any(|set| set.admin == *number));
+        let groups = self.groups.extract_if(.., |number, _| !sets.values().any(|set| set.groups.contains(number)));
+        groups.flat_map(|(_, group)| group.sockets).for_each(close);
+        let admins = self.admins.extract_if(.., |number, _| !sets.values().any(|set| set.admin == *number));
+        admins.for_each(|(_, admin)| close(admin.socket));
     }
 
     /// The sockets of a slot in the order of the revision's addresses; `None` for a slot or a revision there is not.
@@ -278,7 +280,7 @@ impl Listeners {
 
     /// Closes the sockets of the highest slot. What waits in them is reset.
     pub(crate) fn close_slot(&mut self) {
-        self.groups.values_mut().for_each(|group| drop(group.sockets.pop()));
+        self.groups.values_mut().filter_map(|group| group.sockets.pop()).for_each(close);
         self.slots = self.slots.saturating_sub(1);
     }
 
@@ -310,7 +312,7 @@ impl Group {
             group.sockets.push(socket);
         }
         // More than there shall be: what waits in them is reset, as there is nobody to accept it.
-        group.sockets.truncate(usize::from(slots));
+        group.sockets.drain(usize::from(slots).min(group.sockets.len())..).for_each(close);
         Ok(group)
     }
 
@@ -328,6 +330,13 @@ impl Admin {
         };
         Ok(Self { wanted, address: local_address(&socket)?, socket })
     }
+}
+
+/// Closes a socket for good. The service manager may hold a duplicate for a while: shut down, the socket leaves its group at
+/// once, and the manager lets go of it.
+pub(crate) fn close(socket: OwnedFd) {
+    // It fails for what is no socket, or listens no more.
+    let _ = SockRef::from(&socket).shutdown(Shutdown::Read);
 }
 
 /// Fails if anybody listens to the address. A group lets any process of the same user join, so without this a second
@@ -480,6 +489,17 @@ mod tests {
         opened.extend(4, &[two], any("127.0.0.1:0"), &mut Inherited::default()).unwrap();
         opened.retire(1);
         assert!(TcpStream::connect(kept).is_err() && opened.of_slot(4, 1).unwrap().len() == 1);
+    }
+
+    #[test]
+    fn a_closed_slot_gets_no_connection_though_its_socket_is_held_elsewhere() {
+        let mut open = open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
+        let held = open.of_slot(1, 1).unwrap()[0].try_clone_to_owned().unwrap();
+        open.close_slot();
+        let endpoint = open.endpoints(1)[0];
+        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(endpoint).unwrap()).collect();
+        assert_eq!((open.waiting(0), SockRef::from(&held).is_listener().unwrap()), (64, false));
+        drop(clients);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use task_mcp_scoreboard::{Epochs, Plan, Scoreboard, Series};
+use tracing::warn;
 
 use crate::SupervisorError;
 
@@ -18,10 +19,23 @@ pub(crate) struct SharedMemory {
 }
 
 impl SharedMemory {
-    pub(crate) fn create(seats: u16, mut series: Vec<Series>) -> Result<Self, SupervisorError> {
+    /// `epochs` are those an earlier supervisor left: its workers may live and go on to write, and ours have to see it.
+    pub(crate) fn create(
+        seats: u16,
+        mut series: Vec<Series>,
+        epochs: Option<OwnedFd>,
+    ) -> Result<Self, SupervisorError> {
         complete(&mut series);
         let scoreboard = Scoreboard::create(&Plan { seats, series })?;
-        Ok(Self { scoreboard, epochs: Epochs::create()? })
+        let epochs = match epochs.map(Epochs::open) {
+            Some(Ok(epochs)) => epochs,
+            Some(Err(error)) => {
+                warn!(error = %error, "The epochs that an earlier supervisor left cannot be used; new ones are made.");
+                Epochs::create()?
+            }
+            None => Epochs::create()?,
+        };
+        Ok(Self { scoreboard, epochs })
     }
 }
 
@@ -64,11 +78,22 @@ mod tests {
 
     #[test]
     fn the_snapshot_cannot_be_changed_and_reads_from_the_start() {
-        let shared = SharedMemory::create(3, crate::series()).unwrap();
+        let shared = SharedMemory::create(3, crate::series(), None).unwrap();
         let snapshot = sealed(b"{\"a\":1}").unwrap();
         assert_eq!(read_sealed(&snapshot).unwrap(), b"{\"a\":1}");
         let file = File::from(snapshot);
         assert!(file.write_all_at(b"x", 0).is_err() && file.set_len(1).is_err());
         assert_eq!(shared.scoreboard.series().len(), crate::series().len());
+    }
+
+    #[test]
+    fn epochs_that_were_left_are_used_and_other_memory_is_not() {
+        let shared = |epochs| SharedMemory::create(3, crate::series(), Some(epochs)).unwrap();
+        let left = Epochs::create().unwrap();
+        let used = shared(left.try_clone_fd().unwrap());
+        left.bump("change:x");
+        assert_eq!((used.epochs.incarnation(), used.epochs.current("change:x")), (left.incarnation(), 1));
+        let other = shared(File::open("/dev/null").unwrap().into());
+        assert_ne!(other.epochs.incarnation(), left.incarnation());
     }
 }

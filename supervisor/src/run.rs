@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,10 +16,12 @@ use task_mcp_scoreboard::{Fold, Role, Scoreboard, ScoreboardError, Seat, SeatSta
 use tracing::{debug, info, warn};
 
 use crate::control::Server;
+use crate::inherited::{self, Estate};
 use crate::instance::Instance;
 use crate::launch::{Configured, ReadSettings};
-use crate::listen::{Inherited, Listeners};
+use crate::listen::Listeners;
 use crate::memory::{SharedMemory, sealed};
+use crate::notify::ServiceManager;
 use crate::process::{Lost, Running};
 use crate::program::{Installed, Program};
 use crate::revision::{Revision, Revisions};
@@ -59,6 +61,7 @@ fn start(mut launch: Launch, program: Program) -> Result<Exit, SupervisorError> 
     };
     loop {
         supervisor.decide();
+        supervisor.tell_manager();
         if let Some(exit) = supervisor.exit {
             return Ok(exit);
         }
@@ -102,6 +105,7 @@ pub(crate) struct Supervisor {
     pub(crate) extra_args: Vec<String>,
     pub(crate) on_ready: Option<OnReady>,
     pub(crate) build: String,
+    pub(crate) manager: ServiceManager,
     /// How the program in the place of this one is started.
     pub(crate) installed: Installed,
     /// The other program, while it is asked, and once it said that it can take over.
@@ -109,7 +113,7 @@ pub(crate) struct Supervisor {
     pub(crate) good: Option<Good>,
     /// It is to take over as soon as everything is decided.
     pub(crate) replaces: bool,
-    /// Scoreboards of programs before this one, as long as their processes count on them.
+    /// Scoreboards of programs before this one, and of a supervisor that died, as long as processes count on them.
     pub(crate) folds: Vec<Fold>,
     /// When they were last carried over.
     pub(crate) folded_ms: u64,
@@ -132,14 +136,20 @@ impl Supervisor {
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
-        let mut inherited = Inherited::default();
+        let taken = inherited::take();
+        let manager = ServiceManager::from_environment(&taken);
+        let Estate { listeners: mut inherited, epochs, scoreboard: left_scoreboard } = inherited::sort(taken);
         let listeners =
             Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
-        let shared = SharedMemory::create(policy.seats(), with_slots(series, policy.slots_max()))?;
+        inherited::discard(inherited);
+        let series = with_slots(series, policy.slots_max());
+        let shared = SharedMemory::create(policy.seats(), series, epochs)?;
         let snapshot = sealed(&snapshot)?;
         let own_seat = Self::own_seat(&shared.scoreboard)?;
         own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());
         own_seat.set_state(SeatState::Live);
+        let left = left_scoreboard.and_then(left_behind);
+        let folds = left.map(|left| Fold::new(left, own_seat.clone())).into_iter().collect();
         Ok(Self {
             state: State::new(policy, Revisions::FIRST, RandomState::new().hash_one(std::process::id())),
             events: vec![Event::Start],
@@ -159,12 +169,13 @@ impl Supervisor {
             build,
             logs,
             log_level: None,
+            manager,
             signals,
             installed,
             asked: None,
             good: None,
             replaces: false,
-            folds: Vec::new(),
+            folds,
             folded_ms: 0,
             is_init: std::process::id() == 1,
             instance,
@@ -187,6 +198,10 @@ impl Supervisor {
         if !self.folds.is_empty() && now_ms.saturating_sub(self.folded_ms) >= HEARTBEAT_MS {
             self.folded_ms = now_ms;
             for fold in &mut self.folds {
+                // The supervisor that would have retired them died before them.
+                for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
+                    let _ = seat.retire();
+                }
                 let _ = fold.fold();
             }
         }
@@ -212,7 +227,7 @@ impl Supervisor {
     fn wait(&self) -> Result<(), SupervisorError> {
         let now_ms = monotonic_ms();
         let due_ms = if self.events.is_empty() { self.state.next_deadline_ms() } else { Some(now_ms) };
-        let longest_ms = if self.state.watches() { LOOK_MS } else { HEARTBEAT_MS };
+        let longest_ms = if self.state.watches() || self.manager.owes() { LOOK_MS } else { HEARTBEAT_MS };
         let timeout_ms = due_ms.map_or(longest_ms, |due_ms| due_ms.saturating_sub(now_ms).min(longest_ms));
         let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
         let mut fds: Vec<PollFd<'_>> = self
@@ -356,6 +371,18 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
             Some(Event::Fatal { generation, exit_code })
         }
     }
+}
+
+/// The scoreboard that a supervisor left when it died: what its processes have counted, and still count, is not forgotten.
+fn left_behind(fd: OwnedFd) -> Option<Scoreboard> {
+    Scoreboard::open(fd)
+        .inspect_err(|error| warn!(error = %error, "The counts that an earlier supervisor left cannot be read."))
+        .ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// The default is that of the settings, for settings that were not completed.

@@ -1,4 +1,4 @@
-//! Fork and exec of this program as one of its processes.
+//! Fork and exec of this program as one of its processes; descriptors by number, given and taken.
 //!
 //! The descriptors a process inherits keep their numbers, which go to it as arguments: moving them to fixed numbers could
 //! overwrite the pipe by which the standard library learns that exec failed.
@@ -95,14 +95,15 @@ pub(crate) fn try_program(trial: &Trial<'_>) -> io::Result<Spawned> {
     start(command, trial.inherited.iter().map(AsRawFd::as_raw_fd).collect())
 }
 
-/// An owner for a descriptor that the program before this one left open, close-on-exec.
+/// An owner for a descriptor that was open when this program began, close-on-exec: one that the program before this one handed
+/// over, or one of the service manager's (sd_listen_fds(3)). Call it once for each number.
 pub(crate) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
     if fd <= 2 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: the number comes from what the program before this one handed over, which left the descriptor open for this
-    // program alone; each number is taken once, before anything else is opened. The check below tells whether it is open; if
-    // not, the owner is forgotten without closing anything.
+    // SAFETY: whoever named the number opened the descriptor for this program before exec, so the kernel gave the number to
+    // no code of this program since, and its owner is made here once. Should the number not be open, the next call says so and
+    // the owner is forgotten without closing anything.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     match fcntl_setfd(&owned, FdFlags::CLOEXEC) {
         Ok(()) => Ok(owned),

@@ -20,10 +20,12 @@ use crate::handover::{
     HandoverError, Saved, SavedBoard, SavedProcess, SavedProgram, SavedRevision, Taken, VARIABLE, VERSION, asks,
     memory, tells,
 };
+use crate::inherited::SCOREBOARD_NAME;
 use crate::instance::Instance;
 use crate::launch::Launch;
 use crate::listen::Listeners;
 use crate::memory::{SharedMemory, complete};
+use crate::notify::ServiceManager;
 use crate::process::{Link, Running};
 use crate::program::{self, Program};
 use crate::revision::{Revision, Revisions, told};
@@ -276,7 +278,7 @@ impl Supervisor {
     pub(crate) fn take_over(launch: Launch, taken: Taken) -> Result<Self, SupervisorError> {
         let Launch { configured, read_settings, installed, series, build, extra_args, on_ready, logs, .. } = launch;
         let Saved {
-            build: before,
+            build: earlier,
             started_ms,
             state,
             lock,
@@ -314,6 +316,11 @@ impl Supervisor {
             own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, started_ms);
             own_seat.set_state(SeatState::Live);
         }
+        // The manager keeps the others already, and knows that they are the same.
+        let before: Vec<OwnedFd> = maps.as_slice().iter().filter_map(|(board, _)| board.try_clone_fd().ok()).collect();
+        let outdated: Vec<(String, OwnedFd)> =
+            before.into_iter().map(|board| (SCOREBOARD_NAME.to_owned(), board)).collect();
+        let manager = ServiceManager::from_environment(&outdated);
         let folds: Vec<Fold> = maps.map(|(board, seen)| Fold::resume(board, own_seat.clone(), &seen)).collect();
         let mut supervisor = Self {
             tally: Tally::new(&scoreboard, &own_seat),
@@ -342,6 +349,7 @@ impl Supervisor {
             replaces: false,
             // The settings were read anew.
             log_level: None,
+            manager,
             logs,
             build,
         };
@@ -350,7 +358,7 @@ impl Supervisor {
             let running = supervisor.resume(process, board).map_err(lost)?;
             supervisor.processes.insert(generation, running);
         }
-        info!(before, now = supervisor.build, "This program has taken the instance over.");
+        info!(before = earlier, now = supervisor.build, "This program has taken the instance over.");
         supervisor.replace_all(configured);
         Ok(supervisor)
     }
