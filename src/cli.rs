@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use task_mcp_config::settings::LogLevel;
 
 use crate::failure::EX_USAGE;
 
@@ -130,8 +132,20 @@ pub(crate) enum CtlCommand {
         #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         workers: u16,
     },
+    /// Log from now on what is at least as severe as this, in all processes, until the settings are read again
+    LogLevel {
+        /// error, warn, info, debug or trace
+        #[arg(value_parser = log_levels())]
+        level: LogLevel,
+    },
     /// Drain and end, as SIGTERM does; answers at once
     Stop,
+}
+
+/// The words of `telemetry.log_level`.
+fn log_levels() -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(LogLevel::ALL.map(LogLevel::word))
+        .try_map(|word| LogLevel::from_word(&word).ok_or("no such level"))
 }
 
 /// Arguments of `call`.

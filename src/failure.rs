@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use task_mcp_config::ConfigError;
-use task_mcp_supervisor::SupervisorError;
+use task_mcp_supervisor::{HandoverError, SupervisorError};
+
+use crate::logging::LogFileError;
 
 /// Wrong arguments (sysexits.h, as all below).
 pub(crate) const EX_USAGE: u8 = 64;
@@ -49,8 +51,20 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<LogFileError> for Failure {
+    fn from(error: LogFileError) -> Self {
+        Self::new(EX_CONFIG, error)
+    }
+}
+
 impl From<SupervisorError> for Failure {
     fn from(error: SupervisorError) -> Self {
         Self::new(error.exit_code(), error)
+    }
+}
+
+impl From<HandoverError> for Failure {
+    fn from(error: HandoverError) -> Self {
+        Self::new(EX_UNAVAILABLE, error)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::settings::{Admin, Auth, Secret, Server, Settings};
+use crate::settings::{Admin, Auth, LogLevel, Secret, Server, Settings};
 use crate::urls::split_url;
 
 impl Settings {
@@ -33,11 +33,41 @@ impl Auth {
     }
 }
 
+impl LogLevel {
+    /// All levels, the most severe one first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The level as the settings write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// The level of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.word() == word)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn the_words_of_levels_are_those_of_the_settings() {
+        for level in LogLevel::ALL {
+            assert_eq!(serde_json::to_value(level).unwrap(), level.word());
+            assert_eq!(LogLevel::from_word(level.word()), Some(level));
+        }
+        assert_eq!(LogLevel::from_word("loud"), None);
+    }
 
     #[test]
     fn not_set_is_none() {

@@ -36,6 +36,7 @@ pub(crate) fn complete(settings: &mut Settings, sources: &Sources, warnings: &mu
         &mut settings.tls.key,
         &mut settings.tls.client_ca,
         &mut settings.auth.tokens_file,
+        &mut settings.telemetry.log_file,
     ];
     for path in paths.into_iter().filter(|path| !path.as_os_str().is_empty()) {
         // Components drop `.` but keep `..`: what that means depends on symbolic links.

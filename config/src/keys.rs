@@ -105,6 +105,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("supervisor.recycle_rss_bytes", 0, 1_099_511_627_776, "bytes").takes(InPlace),
     choice("telemetry.log_format", &["text", "json"]).takes(InPlace),
     choice("telemetry.log_level", &["error", "warn", "info", "debug", "trace"]).takes(InPlace),
+    text("telemetry.log_file", checks::path).takes(InPlace),
 ];
 
 /// The key with this dotted path.

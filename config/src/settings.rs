@@ -277,6 +277,8 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// Least severe level that is logged.
     pub log_level: LogLevel,
+    /// File that all processes of the instance append to; empty = standard error.
+    pub log_file: PathBuf,
 }
 
 /// Form of log lines.

@@ -1,9 +1,11 @@
 //! `task-mcp call`: one tool, here, without a server.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use task_mcp_config::settings::Telemetry;
 use task_mcp_mcp::CallResult;
 use task_mcp_scoreboard::{Epochs, Plan, Scoreboard};
 use task_mcp_tools::{Call, Principal};
@@ -20,7 +22,9 @@ use crate::settings::load_settings;
 /// Runs the tool and prints its result as JSON; what the tool refuses is printed as JSON on standard error, exit code 1.
 pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Extensions) -> Result<ExitCode, Failure> {
     let settings = load_settings(sources, &arguments.root)?.settings;
-    logging::start(&settings.telemetry);
+    // The log file is the instance's; this is a person's call.
+    let telemetry = Telemetry { log_file: PathBuf::new(), ..settings.telemetry.clone() };
+    logging::start(&telemetry)?;
     task_mcp_tools::panics::install_hook();
 
     let failed = |error: WorkerError| Failure::new(error.exit_code(), error);

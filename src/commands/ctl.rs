@@ -20,6 +20,7 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
         CtlCommand::Reload => Request::Reload,
         CtlCommand::Upgrade => Request::Upgrade,
         CtlCommand::Scale { workers } => Request::Scale { workers: *workers },
+        CtlCommand::LogLevel { level } => Request::LogLevel { level: *level },
         CtlCommand::Stop => Request::Drain,
     };
     let socket = socket(sources, arguments)?;

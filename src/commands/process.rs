@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use task_mcp_worker::{Boot, Exit, WorkerError, run_admin, run_worker};
+use task_mcp_worker::{Boot, Exit, Logs, WorkerError, run_admin, run_worker};
 
 use crate::Extensions;
 use crate::cli::BootArgs;
@@ -10,17 +10,25 @@ use crate::composition::{build, inventory};
 use crate::failure::{EX_TEMPFAIL, Failure};
 use crate::logging;
 
+/// What a process does with its log.
+const LOGS: Logs = Logs {
+    start: logging::start_anyway,
+    apply: logging::apply,
+    set_level: logging::set_level,
+    reopen: logging::reopen,
+};
+
 /// Runs a worker process.
 pub(crate) fn worker(boot: &BootArgs, extensions: Extensions) -> Result<ExitCode, Failure> {
     task_mcp_tools::panics::install_hook();
-    finish(run_worker(&inheritance(boot), &build(), extensions.tools, extensions.faults, logging::start))
+    finish(run_worker(&inheritance(boot), &build(), extensions.tools, extensions.faults, LOGS))
 }
 
 /// Runs the admin process.
 pub(crate) fn admin(boot: &BootArgs, extensions: &Extensions) -> Result<ExitCode, Failure> {
     task_mcp_tools::panics::install_hook();
     let inventory = inventory(extensions);
-    finish(run_admin(&inheritance(boot), &build(), &inventory.names(), inventory.codes(), logging::start))
+    finish(run_admin(&inheritance(boot), &build(), &inventory.names(), inventory.codes(), LOGS))
 }
 
 fn inheritance(boot: &BootArgs) -> Boot {

@@ -4,41 +4,61 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use task_mcp_config::{ConfigError, Loaded};
-use task_mcp_supervisor::{Configured, Launch, available_processors};
+use task_mcp_config::{ConfigError, Loaded, Settings};
+use task_mcp_supervisor::{Configured, Handover, Installed, Launch, Logs, available_processors};
 
 use crate::Extensions;
 use crate::banner::banner;
 use crate::cli::{ServeArgs, SourceArgs};
 use crate::commands::print;
 use crate::composition::{build, inventory, series};
-use crate::failure::{EX_UNAVAILABLE, Failure};
-use crate::settings::{load_settings, load_with_root};
-use crate::{demo, logging};
+use crate::demo::Sample;
+use crate::failure::{EX_SOFTWARE, EX_UNAVAILABLE, Failure};
+use crate::logging;
+use crate::settings::load_with_root;
 
-/// Serves until it is told to stop.
+/// Serves until it is told to stop. A running instance may have started this program to ask whether it can go on with the
+/// instance, or to do it.
 pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Extensions) -> Result<ExitCode, Failure> {
+    let handover = Handover::receive()?;
     let sample = if arguments.demo {
-        let sample = demo::lay().context("the sample tree cannot be laid into the temporary folder");
+        let sample = Sample::lay_or_find(handover.is_some());
+        let sample = sample.context("the sample tree cannot be laid into the temporary folder");
         Some(sample.map_err(|error| Failure::new(EX_UNAVAILABLE, error))?)
     } else {
         None
     };
-    let loaded = match &sample {
-        Some(sample) => load_with_root(sources, Some(sample.path()))?,
-        None => load_settings(sources, &arguments.root)?,
+    let root = sample.as_ref().map(Sample::path).or(arguments.root.root.as_deref()).map(Path::to_owned);
+    let (configured, taken) = match handover {
+        Some(Handover::Take(taken)) => {
+            let settings = Settings::from_snapshot(taken.settings())?;
+            logging::start(&settings.telemetry)?;
+            (Configured { snapshot: taken.settings().to_vec(), settings }, Some(taken))
+        }
+        Some(Handover::Check(check)) => {
+            let configured = configured(load_with_root(sources, root.as_deref())?)?;
+            check.pass(&configured.snapshot)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {
+            let loaded = load_with_root(sources, root.as_deref())?;
+            logging::start(&loaded.settings.telemetry)?;
+            warn(&loaded);
+            (configured(loaded)?, None)
+        }
     };
-    logging::start(&loaded.settings.telemetry);
-    warn(&loaded);
+    let installed = Installed::of_this_process().context("the path of this program cannot be found");
+    let mut installed = installed.map_err(|error| Failure::new(EX_SOFTWARE, error))?;
+    installed.env.extend(sample.as_ref().map(Sample::variable));
     let build = build();
-    let configured = configured(loaded)?;
     let shown = configured.settings.clone();
     let version = build.version.clone();
-    let root = sample.as_ref().map(|sample| sample.path().to_owned()).or_else(|| arguments.root.root.clone());
     let sources = sources.clone();
     let exit = task_mcp_supervisor::run(Launch {
         configured,
         read_settings: Box::new(move || read_again(&sources, root.as_deref())),
+        installed,
+        taken,
         series: series(&inventory(extensions)),
         on_ready: Box::new(move |ready| {
             // It serves whether anybody reads this or not.
@@ -48,7 +68,11 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         }),
         build: build.build,
         extra_args: Vec::new(),
+        logs: Logs { apply: logging::apply, set_level: logging::set_level, reopen: logging::reopen },
     })?;
+    if let Some(sample) = sample {
+        sample.remove();
+    }
     Ok(ExitCode::from(exit.code()))
 }
 

@@ -23,7 +23,9 @@ impl Supervisor {
             Action::Load => self.load(),
             Action::Apply { generation, revision } => self.apply(generation, revision),
             Action::Keep { revisions } => self.keep(&revisions),
-            Action::Check | Action::GiveCheckUp | Action::Replace => {}
+            Action::Check => self.check_program(),
+            Action::GiveCheckUp => self.give_check_up(),
+            Action::Replace => self.replaces = true,
             Action::Spawn { post, generation, seat, revision, restart } => {
                 self.start(post, generation, seat, revision, restart);
             }
@@ -38,6 +40,9 @@ impl Supervisor {
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => {
+                if let Notice::Reloaded { .. } = notice {
+                    self.apply_log_settings();
+                }
                 self.tell(notice);
                 self.tally.told(notice);
                 self.tell_clients(notice);
@@ -52,13 +57,14 @@ impl Supervisor {
                 let pid = process.pid.as_raw_nonzero().get();
                 info!(process = %post, pid, generation, seat, revision, "A process was started.");
                 self.processes.insert(generation, process);
+                self.tell_level(generation);
                 self.tally.started(post, restart);
                 if restart {
                     self.records.entry(post).or_default().restarts += 1;
                 }
             }
             Err(source) => {
-                error!(process = %post, generation, error = %source, "A process could not be started.");
+                error!(process = %post, generation, revision, error = %source, "A process could not be started.");
                 self.events.push(Event::SpawnFailed { generation });
             }
         }
@@ -76,7 +82,7 @@ impl Supervisor {
         let seat = self.shared.scoreboard.seat(seat_index).ok_or_else(missing)?;
         let link = Some(Link::new(ours)?);
         let spawned = spawn(&Order {
-            program: &with.program,
+            program: &with.program.path(),
             post,
             generation,
             seat: seat_index,
@@ -94,6 +100,7 @@ impl Supervisor {
             pidfd: spawned.pidfd,
             seat,
             seat_index,
+            board: 0,
             revision,
             starvation: Starvation::default(),
             link,

@@ -97,6 +97,9 @@ pub enum SupervisorError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What a running instance handed over cannot be taken.
+    #[error("the running instance cannot be taken over")]
+    TakeOver(#[source] io::Error),
     /// Waiting for events failed.
     #[error("cannot wait for events of the processes")]
     Wait(#[source] io::Error),
@@ -112,7 +115,9 @@ impl SupervisorError {
             | Self::RuntimeDirUnsafe { .. }
             | Self::Listen { .. } => 78,
             Self::Locked { .. } | Self::ControlSocketInUse { .. } | Self::AddressInUse { .. } => 69,
-            Self::Scoreboard(_) | Self::Snapshot { .. } | Self::Signals { .. } | Self::Wait(_) => 70,
+            Self::Scoreboard(_) | Self::Snapshot { .. } | Self::Signals { .. } | Self::TakeOver(_) | Self::Wait(_) => {
+                70
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ const LOCK_FILE: &str = "instance.lock";
 /// stays, for removing it would let two instances lock two files of the same name.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    _lock: File,
+    lock: File,
 }
 
 impl Instance {
@@ -47,7 +48,17 @@ impl Instance {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write_pid(&mut lock).map_err(failed)?;
-        Ok(Self { _lock: lock })
+        Ok(Self { lock })
+    }
+
+    /// The instance of a lock that the program before this one handed over; the kernel keeps it with the open file.
+    pub(crate) fn restore(lock: OwnedFd) -> Self {
+        Self { lock: lock.into() }
+    }
+
+    /// The lock, to be handed over.
+    pub(crate) fn lock(&self) -> &File {
+        &self.lock
     }
 }
 

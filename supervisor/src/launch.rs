@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 
 use task_mcp_config::Settings;
+use task_mcp_config::settings::{LogLevel, Telemetry};
 use task_mcp_scoreboard::Series;
+
+use crate::handover::Taken;
+use crate::program::Installed;
 
 /// Told once that an instance serves.
 pub type OnReady = Box<dyn FnOnce(&Ready)>;
@@ -25,6 +29,10 @@ pub struct Launch {
     pub configured: Configured,
     /// How to read them again.
     pub read_settings: ReadSettings,
+    /// How the program that is installed in the place of this one is started.
+    pub installed: Installed,
+    /// The running instance that is to be taken over.
+    pub taken: Option<Box<Taken>>,
     /// Metric series of all processes. [`crate::series`] should be among them; what is missing of it is added at the end.
     pub series: Vec<Series>,
     /// Called once, when all workers and the admin process serve, or when the time to boot is over and one worker and the
@@ -34,6 +42,19 @@ pub struct Launch {
     pub build: String,
     /// Arguments for the processes, after those the supervisor gives.
     pub extra_args: Vec<String>,
+    /// The log of the supervisor.
+    pub logs: Logs,
+}
+
+/// What the program that links this crate does with the log of the supervisor.
+#[derive(Debug, Clone, Copy)]
+pub struct Logs {
+    /// Takes over changed settings.
+    pub apply: fn(&Telemetry),
+    /// Changes the level alone.
+    pub set_level: fn(LogLevel),
+    /// Opens the log file anew.
+    pub reopen: fn(),
 }
 
 /// What is told when the instance serves.

@@ -9,13 +9,17 @@
 //! - `run.rs`        the loop and its verbs; `carry_out.rs` does what was decided
 //! - `step/`         decisions: restart policy, drain, seats
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
-//! - `spawn.rs`      fork and exec; the only file with `unsafe`
+//! - `spawn.rs`      fork and exec, descriptors by number; the only file with `unsafe`
 //! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
 //! - `control/`      the control socket: server and client
+//! - `logs.rs`       the logs of all processes: level, file; the state of everything as log lines
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
 //! - `steering.rs`  which slot gets a new connection
+//! - `upgrade.rs`   becoming another program in place; `handover.rs` what that one is given, `program.rs` where programs are
+//! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
+//! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory and its lock
 //! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
@@ -36,12 +40,18 @@
 mod carry_out;
 mod control;
 mod error;
+mod handover;
+mod inherited;
 mod instance;
 mod launch;
 mod listen;
+mod logs;
 mod memory;
+mod notify;
+mod picture;
 mod process;
 mod processors;
+mod program;
 mod queue;
 mod revision;
 mod run;
@@ -51,11 +61,14 @@ mod starved;
 mod steering;
 mod step;
 mod tally;
+mod upgrade;
 mod watch;
 
 pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
-pub use launch::{Configured, Exit, Launch, OnReady, ReadSettings, Ready};
+pub use handover::{Check, Handover, HandoverError, Taken};
+pub use launch::{Configured, Exit, Launch, Logs, OnReady, ReadSettings, Ready};
 pub use processors::available_processors;
+pub use program::Installed;
 pub use run::{run, run_program};
 pub use tally::series;

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::SupervisorError;
 use crate::queue::waiting;
+use crate::spawn::take_over;
 
 /// Connections that may wait in one queue, unless `net.core.somaxconn` is lower.
 const BACKLOG_MAX: i32 = 4096;
@@ -52,10 +54,29 @@ struct Admin {
 }
 
 /// The groups of a revision in the order of its addresses, and its admin socket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Set {
     groups: Vec<u64>,
     admin: u64,
+}
+
+/// All listening sockets as data; descriptors are numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedListeners {
+    groups: Vec<(u64, SavedGroup)>,
+    /// Number, wanted address, real address, socket.
+    admins: Vec<(u64, SocketAddr, SocketAddr, RawFd)>,
+    sets: Vec<(u64, Set)>,
+    next: u64,
+    slots: u16,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedGroup {
+    wanted: SocketAddr,
+    address: SocketAddr,
+    only_v6: bool,
+    sockets: Vec<RawFd>,
 }
 
 /// Listening sockets that an earlier supervisor left, by the names they have in the service manager's store.
@@ -165,13 +186,49 @@ impl Listeners {
         self.next
     }
 
-    #[allow(dead_code)] // Until the settings can be read again.
+    /// All sockets as data, for the program that takes over.
+    pub(crate) fn save(&self) -> SavedListeners {
+        let group = |(number, group): (&u64, &Group)| {
+            let sockets = group.sockets.iter().map(AsRawFd::as_raw_fd).collect();
+            (*number, SavedGroup { wanted: group.wanted, address: group.address, only_v6: group.only_v6, sockets })
+        };
+        let admin = |(number, open): (&u64, &Admin)| (*number, open.wanted, open.address, open.socket.as_raw_fd());
+        SavedListeners {
+            groups: self.groups.iter().map(group).collect(),
+            admins: self.admins.iter().map(admin).collect(),
+            sets: self.sets.iter().map(|(revision, set)| (*revision, set.clone())).collect(),
+            next: self.next,
+            slots: self.slots,
+        }
+    }
+
+    /// Takes them over.
+    pub(crate) fn restore(saved: SavedListeners) -> io::Result<Self> {
+        let SavedListeners { groups, admins, sets, next, slots } = saved;
+        let group = |(number, saved): (u64, SavedGroup)| {
+            let SavedGroup { wanted, address, only_v6, sockets } = saved;
+            let sockets = sockets.into_iter().map(take_over).collect::<io::Result<_>>()?;
+            Ok((number, Group { wanted, address, only_v6, sockets }))
+        };
+        let admin =
+            |(number, wanted, address, socket)| Ok((number, Admin { wanted, address, socket: take_over(socket)? }));
+        Ok(Self {
+            groups: groups.into_iter().map(group).collect::<io::Result<_>>()?,
+            admins: admins.into_iter().map(admin).collect::<io::Result<_>>()?,
+            sets: sets.into_iter().collect(),
+            next,
+            slots,
+        })
+    }
+
     /// Closes what only the settings of this revision listen to.
     pub(crate) fn retire(&mut self, revision: u64) {
         self.sets.remove(&revision);
         let sets = &self.sets;
-        self.groups.retain(|number, _| sets.values().any(|set| set.groups.contains(number)));
-        self.admins.retain(|number, _| sets.values().any(|set| set.admin == *number));
+        let groups = self.groups.extract_if(.., |number, _| !sets.values().any(|set| set.groups.contains(number)));
+        groups.flat_map(|(_, group)| group.sockets).for_each(close);
+        let admins = self.admins.extract_if(.., |number, _| !sets.values().any(|set| set.admin == *number));
+        admins.for_each(|(_, admin)| close(admin.socket));
     }
 
     /// The sockets of a slot in the order of the revision's addresses; `None` for a slot or a revision there is not.
@@ -204,7 +261,6 @@ impl Listeners {
         })
     }
 
-    #[allow(dead_code)] // Until the service manager keeps them.
     /// Every socket with its name in the service manager's store.
     pub(crate) fn named(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
         let slots = self.groups.values().flat_map(|group| (0u16..).zip(&group.sockets));
@@ -224,7 +280,7 @@ impl Listeners {
 
     /// Closes the sockets of the highest slot. What waits in them is reset.
     pub(crate) fn close_slot(&mut self) {
-        self.groups.values_mut().for_each(|group| drop(group.sockets.pop()));
+        self.groups.values_mut().filter_map(|group| group.sockets.pop()).for_each(close);
         self.slots = self.slots.saturating_sub(1);
     }
 
@@ -256,7 +312,7 @@ impl Group {
             group.sockets.push(socket);
         }
         // More than there shall be: what waits in them is reset, as there is nobody to accept it.
-        group.sockets.truncate(usize::from(slots));
+        group.sockets.drain(usize::from(slots).min(group.sockets.len())..).for_each(close);
         Ok(group)
     }
 
@@ -274,6 +330,13 @@ impl Admin {
         };
         Ok(Self { wanted, address: local_address(&socket)?, socket })
     }
+}
+
+/// Closes a socket for good. The service manager may hold a duplicate for a while: shut down, the socket leaves its group at
+/// once, and the manager lets go of it.
+pub(crate) fn close(socket: OwnedFd) {
+    // It fails for what is no socket, or listens no more.
+    let _ = SockRef::from(&socket).shutdown(Shutdown::Read);
 }
 
 /// Fails if anybody listens to the address. A group lets any process of the same user join, so without this a second
@@ -426,6 +489,17 @@ mod tests {
         opened.extend(4, &[two], any("127.0.0.1:0"), &mut Inherited::default()).unwrap();
         opened.retire(1);
         assert!(TcpStream::connect(kept).is_err() && opened.of_slot(4, 1).unwrap().len() == 1);
+    }
+
+    #[test]
+    fn a_closed_slot_gets_no_connection_though_its_socket_is_held_elsewhere() {
+        let mut open = open(&[any("127.0.0.1:0")], 2, any("127.0.0.1:0")).unwrap();
+        let held = open.of_slot(1, 1).unwrap()[0].try_clone_to_owned().unwrap();
+        open.close_slot();
+        let endpoint = open.endpoints(1)[0];
+        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(endpoint).unwrap()).collect();
+        assert_eq!((open.waiting(0), SockRef::from(&held).is_listener().unwrap()), (64, false));
+        drop(clients);
     }
 
     #[test]

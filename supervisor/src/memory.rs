@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use task_mcp_scoreboard::{Epochs, Plan, Scoreboard, Series};
+use tracing::warn;
 
 use crate::SupervisorError;
 
@@ -17,14 +19,32 @@ pub(crate) struct SharedMemory {
 }
 
 impl SharedMemory {
-    pub(crate) fn create(seats: u16, mut series: Vec<Series>) -> Result<Self, SupervisorError> {
-        for own in crate::series() {
-            if !series.iter().any(|one| one.name == own.name && one.labels == own.labels) {
-                series.push(own);
-            }
-        }
+    /// `epochs` are those an earlier supervisor left: its workers may live and go on to write, and ours have to see it.
+    pub(crate) fn create(
+        seats: u16,
+        mut series: Vec<Series>,
+        epochs: Option<OwnedFd>,
+    ) -> Result<Self, SupervisorError> {
+        complete(&mut series);
         let scoreboard = Scoreboard::create(&Plan { seats, series })?;
-        Ok(Self { scoreboard, epochs: Epochs::create()? })
+        let epochs = match epochs.map(Epochs::open) {
+            Some(Ok(epochs)) => epochs,
+            Some(Err(error)) => {
+                warn!(error = %error, "The epochs that an earlier supervisor left cannot be used; new ones are made.");
+                Epochs::create()?
+            }
+            None => Epochs::create()?,
+        };
+        Ok(Self { scoreboard, epochs })
+    }
+}
+
+/// Adds what is missing of the supervisor's own series.
+pub(crate) fn complete(series: &mut Vec<Series>) {
+    for own in crate::series() {
+        if !series.iter().any(|one| one.name == own.name && one.labels == own.labels) {
+            series.push(own);
+        }
     }
 }
 
@@ -32,6 +52,14 @@ impl SharedMemory {
 /// They inherit one open file description and with it one offset: a process reads with pread(2) from 0.
 pub(crate) fn sealed(bytes: &[u8]) -> Result<OwnedFd, SupervisorError> {
     seal(bytes).map_err(|source| SupervisorError::Snapshot { bytes: bytes.len(), source })
+}
+
+/// Reads such a snapshot, without moving the offset that all holders share.
+pub(crate) fn read_sealed(snapshot: &OwnedFd) -> std::io::Result<Vec<u8>> {
+    let file = File::from(snapshot.try_clone()?);
+    let mut bytes = vec![0; file.metadata()?.len() as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
@@ -46,18 +74,26 @@ fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-    use std::os::unix::fs::FileExt;
-
     use super::*;
 
     #[test]
     fn the_snapshot_cannot_be_changed_and_reads_from_the_start() {
-        let shared = SharedMemory::create(3, crate::series()).unwrap();
-        let file = File::from(sealed(b"{\"a\":1}").unwrap());
+        let shared = SharedMemory::create(3, crate::series(), None).unwrap();
+        let snapshot = sealed(b"{\"a\":1}").unwrap();
+        assert_eq!(read_sealed(&snapshot).unwrap(), b"{\"a\":1}");
+        let file = File::from(snapshot);
         assert!(file.write_all_at(b"x", 0).is_err() && file.set_len(1).is_err());
-        let mut bytes = [0; 7];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        assert_eq!(&bytes, b"{\"a\":1}");
         assert_eq!(shared.scoreboard.series().len(), crate::series().len());
+    }
+
+    #[test]
+    fn epochs_that_were_left_are_used_and_other_memory_is_not() {
+        let shared = |epochs| SharedMemory::create(3, crate::series(), Some(epochs)).unwrap();
+        let left = Epochs::create().unwrap();
+        let used = shared(left.try_clone_fd().unwrap());
+        left.bump("change:x");
+        assert_eq!((used.epochs.incarnation(), used.epochs.current("change:x")), (left.incarnation(), 1));
+        let other = shared(File::open("/dev/null").unwrap().into());
+        assert_ne!(other.epochs.incarnation(), left.incarnation());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -26,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) pidfd: OwnedFd,
     pub(crate) seat: Seat,
     pub(crate) seat_index: u16,
+    /// Which scoreboard its seat is on: 0 the one in use, then older ones.
+    pub(crate) board: usize,
     /// What it was started with, or has taken over.
     pub(crate) revision: u64,
     pub(crate) starvation: Starvation,
@@ -99,6 +101,18 @@ impl Link {
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self { stream, decoder: Decoder::new() })
+    }
+
+    /// The descriptor's number and what was read of an unfinished message, for the program that takes over.
+    pub(crate) fn save(&self) -> (RawFd, Vec<u8>) {
+        (self.stream.as_raw_fd(), self.decoder.rest().to_vec())
+    }
+
+    /// Takes a link over.
+    pub(crate) fn restore(stream: OwnedFd, read: &[u8]) -> io::Result<Self> {
+        let mut link = Self::new(stream.into())?;
+        link.decoder.push(read);
+        Ok(link)
     }
 
     fn send(&mut self, message: &ToProcess, descriptors: &[BorrowedFd<'_>]) -> Result<(), Lost> {

@@ -1,27 +1,38 @@
 //! Settings with what belongs to them: what processes of one revision are started with.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use task_mcp_config::{Changes, Settings};
 use tracing::{error, info, warn};
 
 use crate::SupervisorError;
+use crate::handover::{SavedProgram, SavedRevision};
 use crate::launch::Configured;
 use crate::listen::Inherited;
-use crate::memory::sealed;
+use crate::memory::{read_sealed, sealed};
+use crate::program::Program;
 use crate::run::{Supervisor, policy};
+use crate::spawn::take_over;
 use crate::step::{Change, Event};
 
 /// What processes of one revision are started with.
 #[derive(Debug)]
 pub(crate) struct Revision {
-    pub(crate) settings: Settings,
+    /// `None` if they are those of another version, which this one cannot read.
+    pub(crate) settings: Option<Settings>,
     /// The settings as the processes read them.
     pub(crate) snapshot: OwnedFd,
     /// The program they run.
-    pub(crate) program: PathBuf,
+    pub(crate) program: Program,
+}
+
+impl Revision {
+    /// Workers the settings ask for.
+    pub(crate) fn workers(&self) -> Option<u16> {
+        self.settings.as_ref().map(|settings| settings.server.workers)
+    }
 }
 
 /// The revisions in use: the one that is trusted, the one on its way, and those of processes that have not left yet.
@@ -44,6 +55,30 @@ impl Revisions {
 
     pub(crate) fn get(&self, number: u64) -> Option<&Revision> {
         self.all.get(&number)
+    }
+
+    /// Takes over what another program handed over.
+    pub(crate) fn restore(saved: Vec<SavedRevision>, programs: Vec<RawFd>) -> io::Result<Self> {
+        let programs = programs.into_iter().map(take_over).collect::<io::Result<Vec<OwnedFd>>>()?;
+        let revision = |saved: SavedRevision| {
+            let snapshot = take_over(saved.snapshot)?;
+            let program = match saved.program {
+                SavedProgram::File(place) => {
+                    let file = programs.get(place).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+                    Program::File(file.try_clone()?)
+                }
+                SavedProgram::Path(path) => Program::Path(path),
+            };
+            let settings = Settings::from_snapshot(&read_sealed(&snapshot)?).ok();
+            Ok((saved.number, Revision { settings, snapshot, program }))
+        };
+        let all = saved.into_iter().map(revision).collect::<io::Result<_>>()?;
+        Ok(Self { all, candidate: None, refusal: None })
+    }
+
+    /// All of them with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Revision)> {
+        self.all.iter().map(|(number, revision)| (*number, revision))
     }
 
     fn add(&mut self, revision: Revision) -> u64 {
@@ -85,36 +120,38 @@ impl Supervisor {
         let Some(now) = self.revisions.get(self.state.revision()) else {
             return Err("the settings in force are unknown; this is a bug".to_owned());
         };
-        let changes = Changes::between(&now.settings, &configured.settings);
-        if changes.is_empty() {
+        // Of settings of another version nothing is known: everything may differ.
+        let changes = now.settings.as_ref().map(|settings| Changes::between(settings, &configured.settings));
+        if changes.as_ref().is_some_and(Changes::is_empty) {
             info!("The settings were read again; nothing differs.");
             return Ok(Event::NotLoaded { same: true });
         }
-        if !changes.fixed.is_empty() {
+        if let Some(changes) = &changes
+            && !changes.fixed.is_empty()
+        {
             return Err(format!(
                 "{} cannot change while the instance runs; set it back, or stop the instance and start it again",
                 changes.fixed.join(", ")
             ));
         }
-        let workers =
-            Some(configured.settings.server.workers).filter(|workers| *workers != now.settings.server.workers);
-        if let Some(workers) = workers
-            && workers > self.state.slots_max()
-        {
-            let most = self.state.slots_max();
+        let wanted = configured.settings.server.workers;
+        let workers = Some(wanted).filter(|_| now.workers() != Some(wanted));
+        let most = self.state.slots_max();
+        if workers.is_some() && wanted > most {
             return Err(format!(
-                "server.workers: {workers} workers are more than the {most} this instance may have while it runs; stop it and \
+                "server.workers: {wanted} workers are more than the {most} this instance may have while it runs; stop it and \
                  start it again"
             ));
         }
         let change = Change {
-            policy: policy(&configured.settings, configured.settings.server.workers),
+            policy: policy(&configured.settings, wanted),
             workers,
-            new_workers: changes.new_workers(),
-            new_admin: changes.new_admin(),
+            new_workers: changes.as_ref().is_none_or(Changes::new_workers),
+            new_admin: changes.as_ref().is_none_or(Changes::new_admin),
         };
-        let program = now.program.clone();
+        let program = now.program.try_clone().map_err(|error| told(&error))?;
         let revision = self.add_revision(configured, program).map_err(|error| told(&error))?;
+        let changes = changes.unwrap_or_default();
         info!(
             revision,
             in_place = ?changes.in_place, new_workers = ?changes.workers, new_admin = ?changes.admin, new_processes = ?changes.all,
@@ -124,11 +161,11 @@ impl Supervisor {
     }
 
     /// Opens what other settings listen to and keeps them, for processes to come.
-    pub(crate) fn add_revision(&mut self, configured: Configured, program: PathBuf) -> Result<u64, SupervisorError> {
+    pub(crate) fn add_revision(&mut self, configured: Configured, program: Program) -> Result<u64, SupervisorError> {
         let Configured { settings, snapshot } = configured;
         let snapshot = sealed(&snapshot)?;
         let (listen, admin) = (settings.server.listen.clone(), settings.admin.listen);
-        let number = self.revisions.add(Revision { settings, snapshot, program });
+        let number = self.revisions.add(Revision { settings: Some(settings), snapshot, program });
         match self.listeners.extend(number, &listen, admin, &mut Inherited::default()) {
             Ok(()) => Ok(number),
             Err(error) => {
@@ -148,7 +185,7 @@ impl Supervisor {
         };
         process.revision = revision;
         let message = task_mcp_link::ToProcess::Apply { revision };
-        if let Err(lost) = process.tell(&message, &[std::os::fd::AsFd::as_fd(&settings.snapshot)]) {
+        if let Err(lost) = process.tell(&message, &[settings.snapshot.as_fd()]) {
             warn!(process = %process.post, generation, error = %lost, "A process could not be told to take settings over.");
             self.events.push(Event::LinkLost { generation });
         }

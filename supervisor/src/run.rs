@@ -3,35 +3,39 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, wait};
+use serde::{Deserialize, Serialize};
 use task_mcp_config::Settings;
+use task_mcp_config::settings::LogLevel;
 use task_mcp_link::{FromProcess, Received};
-use task_mcp_scoreboard::{Role, ScoreboardError, Seat, SeatState, monotonic_ms};
+use task_mcp_scoreboard::{Fold, Role, Scoreboard, ScoreboardError, Seat, SeatState, monotonic_ms};
 use tracing::{debug, info, warn};
 
 use crate::control::Server;
+use crate::inherited::{self, Estate};
 use crate::instance::Instance;
 use crate::launch::{Configured, ReadSettings};
-use crate::listen::{Inherited, Listeners};
+use crate::listen::Listeners;
 use crate::memory::{SharedMemory, sealed};
+use crate::notify::ServiceManager;
 use crate::process::{Lost, Running};
+use crate::program::{Installed, Program};
 use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, Limits, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::{Tally, with_slots};
-use crate::{Exit, Launch, OnReady, SupervisorError};
+use crate::upgrade::{Asked, Good};
+use crate::{Exit, Launch, Logs, OnReady, SupervisorError};
 
-/// The program of this process, even if its file was replaced since (proc_pid_exe(5)).
-const THIS_PROGRAM: &str = "/proc/self/exe";
 /// The supervisor's heartbeat comes at least this often, in milliseconds.
 const HEARTBEAT_MS: u64 = 1_000;
 /// Seat of the supervisor itself.
-const OWN_SEAT: u16 = 0;
+pub(crate) const OWN_SEAT: u16 = 0;
 
 /// Runs an instance until it is told to stop. Call it from the main thread: processes are told of the death of the thread
 /// that started them.
@@ -39,7 +43,7 @@ const OWN_SEAT: u16 = 0;
 /// # Errors
 /// What keeps the instance from starting, or the loop from waiting. What happens to processes is not an error here.
 pub fn run(launch: Launch) -> Result<Exit, SupervisorError> {
-    run_program(launch, Path::new(THIS_PROGRAM))
+    start(launch, Program::This)
 }
 
 /// As [`run`], with processes of another program, which takes the same arguments.
@@ -47,10 +51,17 @@ pub fn run(launch: Launch) -> Result<Exit, SupervisorError> {
 /// # Errors
 /// As [`run`].
 pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorError> {
-    let mut supervisor = Supervisor::new(launch, program)?;
-    supervisor.events.push(Event::Start);
+    start(launch, Program::Path(program.to_owned()))
+}
+
+fn start(mut launch: Launch, program: Program) -> Result<Exit, SupervisorError> {
+    let mut supervisor = match launch.taken.take() {
+        Some(taken) => Supervisor::take_over(launch, *taken)?,
+        None => Supervisor::new(launch, program)?,
+    };
     loop {
         supervisor.decide();
+        supervisor.tell_manager();
         if let Some(exit) = supervisor.exit {
             return Ok(exit);
         }
@@ -58,13 +69,15 @@ pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorErr
         supervisor.take_signals();
         supervisor.hear_processes();
         supervisor.reap_processes();
+        supervisor.hear_asked();
+        supervisor.fold_older();
         supervisor.watch();
         supervisor.serve_control();
     }
 }
 
 /// What is remembered of a post beyond its processes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// Processes started in the place of another.
     pub(crate) restarts: u64,
@@ -92,48 +105,59 @@ pub(crate) struct Supervisor {
     pub(crate) extra_args: Vec<String>,
     pub(crate) on_ready: Option<OnReady>,
     pub(crate) build: String,
-    signals: Signals,
+    pub(crate) manager: ServiceManager,
+    /// How the program in the place of this one is started.
+    pub(crate) installed: Installed,
+    /// The other program, while it is asked, and once it said that it can take over.
+    pub(crate) asked: Option<Asked>,
+    pub(crate) good: Option<Good>,
+    /// It is to take over as soon as everything is decided.
+    pub(crate) replaces: bool,
+    /// Scoreboards of programs before this one, and of a supervisor that died, as long as processes count on them.
+    pub(crate) folds: Vec<Fold>,
+    /// When they were last carried over.
+    pub(crate) folded_ms: u64,
+    pub(crate) logs: Logs,
+    /// Asked for over the control socket; wins over the settings until they are read again.
+    pub(crate) log_level: Option<LogLevel>,
+    pub(crate) signals: Signals,
     /// Process 1 inherits the orphans of its container and must reap them.
-    is_init: bool,
-    _instance: Instance,
+    pub(crate) is_init: bool,
+    pub(crate) instance: Instance,
 }
 
 impl Supervisor {
-    fn new(launch: Launch, program: &Path) -> Result<Self, SupervisorError> {
-        let Launch {
-            configured: Configured { settings, snapshot },
-            read_settings,
-            series,
-            on_ready,
-            build,
-            extra_args,
-        } = launch;
+    fn new(launch: Launch, program: Program) -> Result<Self, SupervisorError> {
+        let Launch { configured, read_settings, installed, series, on_ready, build, extra_args, logs, .. } = launch;
+        let Configured { settings, snapshot } = configured;
         let workers = settings.server.workers.clamp(1, MAX_SLOTS);
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
-        let mut inherited = Inherited::default();
+        let taken = inherited::take();
+        let manager = ServiceManager::from_environment(&taken);
+        let Estate { listeners: mut inherited, epochs, scoreboard: left_scoreboard } = inherited::sort(taken);
         let listeners =
             Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
-        let shared = SharedMemory::create(policy.seats(), with_slots(series, policy.slots_max()))?;
+        inherited::discard(inherited);
+        let series = with_slots(series, policy.slots_max());
+        let shared = SharedMemory::create(policy.seats(), series, epochs)?;
         let snapshot = sealed(&snapshot)?;
-        let own_seat = shared.scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
-            what: "seat of the supervisor",
-            found: u64::from(OWN_SEAT),
-            limit: u64::from(shared.scoreboard.seats()),
-        })?;
+        let own_seat = Self::own_seat(&shared.scoreboard)?;
         own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());
         own_seat.set_state(SeatState::Live);
+        let left = left_scoreboard.and_then(left_behind);
+        let folds = left.map(|left| Fold::new(left, own_seat.clone())).into_iter().collect();
         Ok(Self {
             state: State::new(policy, Revisions::FIRST, RandomState::new().hash_one(std::process::id())),
-            events: Vec::new(),
+            events: vec![Event::Start],
             exit: None,
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
-            revisions: Revisions::new(Revision { settings, snapshot, program: program.to_owned() }),
+            revisions: Revisions::new(Revision { settings: Some(settings), snapshot, program }),
             read_settings,
             control,
             records: BTreeMap::new(),
@@ -143,10 +167,44 @@ impl Supervisor {
             extra_args,
             on_ready: Some(on_ready),
             build,
+            logs,
+            log_level: None,
+            manager,
             signals,
+            installed,
+            asked: None,
+            good: None,
+            replaces: false,
+            folds,
+            folded_ms: 0,
             is_init: std::process::id() == 1,
-            _instance: instance,
+            instance,
         })
+    }
+
+    /// The supervisor's row.
+    pub(crate) fn own_seat(scoreboard: &Scoreboard) -> Result<Seat, SupervisorError> {
+        let found = scoreboard.seat(OWN_SEAT).ok_or(ScoreboardError::Limit {
+            what: "seat of the supervisor",
+            found: u64::from(OWN_SEAT),
+            limit: u64::from(scoreboard.seats()),
+        });
+        Ok(found?)
+    }
+
+    /// Carries over what the processes of programs before this one count. Their scoreboards stay mapped: they are few.
+    fn fold_older(&mut self) {
+        let now_ms = monotonic_ms();
+        if !self.folds.is_empty() && now_ms.saturating_sub(self.folded_ms) >= HEARTBEAT_MS {
+            self.folded_ms = now_ms;
+            for fold in &mut self.folds {
+                // The supervisor that would have retired them died before them.
+                for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
+                    let _ = seat.retire();
+                }
+                let _ = fold.fold();
+            }
+        }
     }
 
     /// Decides about everything that happened, then about the time that passed. What acting brings about, as a failed
@@ -158,6 +216,9 @@ impl Supervisor {
             }
         }
         self.revisions.decided();
+        if std::mem::take(&mut self.replaces) {
+            self.replace_program();
+        }
         self.tally.look(&self.state, monotonic_ms());
         self.own_seat.heartbeat(monotonic_ms());
     }
@@ -166,11 +227,16 @@ impl Supervisor {
     fn wait(&self) -> Result<(), SupervisorError> {
         let now_ms = monotonic_ms();
         let due_ms = if self.events.is_empty() { self.state.next_deadline_ms() } else { Some(now_ms) };
-        let longest_ms = if self.state.watches() { LOOK_MS } else { HEARTBEAT_MS };
+        let longest_ms = if self.state.watches() || self.manager.owes() { LOOK_MS } else { HEARTBEAT_MS };
         let timeout_ms = due_ms.map_or(longest_ms, |due_ms| due_ms.saturating_sub(now_ms).min(longest_ms));
         let timeout = Timespec { tv_sec: (timeout_ms / 1000) as i64, tv_nsec: (timeout_ms % 1000 * 1_000_000) as _ };
-        let mut fds: Vec<PollFd<'_>> =
-            self.signals.fds().chain(self.processes.values().flat_map(Running::fds)).map(readable).collect();
+        let mut fds: Vec<PollFd<'_>> = self
+            .signals
+            .fds()
+            .chain(self.processes.values().flat_map(Running::fds))
+            .chain(self.asked_fds())
+            .map(readable)
+            .collect();
         fds.extend(self.control.fds(now_ms).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -183,13 +249,13 @@ impl Supervisor {
             match signal {
                 Signal::Stop => self.events.push(Event::Stop),
                 Signal::Reload => self.events.push(Event::Reload),
+                Signal::Upgrade => self.events.push(Event::Upgrade),
                 Signal::OneMore => self.scale_by(1),
                 Signal::OneFewer => self.scale_by(-1),
                 // It only ends the wait; every pass reaps.
                 Signal::Child => {}
-                Signal::Unsupported(name) => {
-                    warn!(signal = name, "A signal was ignored: it has no effect in this version.");
-                }
+                Signal::ReopenLogs => self.reopen_logs(),
+                Signal::Dump => self.dump(),
             }
         }
     }
@@ -204,7 +270,7 @@ impl Supervisor {
         self.scale_to(workers);
     }
 
-    fn hear_processes(&mut self) {
+    pub(crate) fn hear_processes(&mut self) {
         let generations: Vec<u64> = self.processes.keys().copied().collect();
         generations.into_iter().for_each(|generation| self.hear(generation));
     }
@@ -249,6 +315,9 @@ impl Supervisor {
         let left = process.seat.retire();
         // A stream is the answer of a request in flight, so it is not lost twice.
         let lost = left.in_flight;
+        if process.board > 0 {
+            self.folded_ms = 0;
+        }
         self.tally.lost(lost);
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
@@ -302,6 +371,18 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
             Some(Event::Fatal { generation, exit_code })
         }
     }
+}
+
+/// The scoreboard that a supervisor left when it died: what its processes have counted, and still count, is not forgotten.
+fn left_behind(fd: OwnedFd) -> Option<Scoreboard> {
+    Scoreboard::open(fd)
+        .inspect_err(|error| warn!(error = %error, "The counts that an earlier supervisor left cannot be read."))
+        .ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// The default is that of the settings, for settings that were not completed.

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::sys::signal::SigSet;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::{pipe, unregister};
@@ -17,14 +18,18 @@ pub(crate) enum Signal {
     Stop,
     /// HUP: read the settings again.
     Reload,
+    /// USR2: go on with the installed program.
+    Upgrade,
     /// TTIN: one worker more.
     OneMore,
     /// TTOU: one worker fewer.
     OneFewer,
+    /// USR1: open the log file anew, everywhere.
+    ReopenLogs,
+    /// QUIT: write the state of everything to the log.
+    Dump,
     /// A child died. Its pidfd tells the same; as process 1 there may be children of others.
     Child,
-    /// One that has no effect in this version; without a handler it would end or stop the supervisor.
-    Unsupported(&'static str),
 }
 
 /// What each signal means.
@@ -33,9 +38,9 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
     (SIGINT, "SIGINT", Signal::Stop),
     (SIGCHLD, "SIGCHLD", Signal::Child),
     (SIGHUP, "SIGHUP", Signal::Reload),
-    (SIGUSR1, "SIGUSR1", Signal::Unsupported("SIGUSR1")),
-    (SIGUSR2, "SIGUSR2", Signal::Unsupported("SIGUSR2")),
-    (SIGQUIT, "SIGQUIT", Signal::Unsupported("SIGQUIT")),
+    (SIGUSR1, "SIGUSR1", Signal::ReopenLogs),
+    (SIGUSR2, "SIGUSR2", Signal::Upgrade),
+    (SIGQUIT, "SIGQUIT", Signal::Dump),
     (SIGTTIN, "SIGTTIN", Signal::OneMore),
     (SIGTTOU, "SIGTTOU", Signal::OneFewer),
 ];
@@ -43,7 +48,7 @@ const SIGNALS: [(i32, &str, Signal); 9] = [
 /// One pipe for each signal, so that none can be mistaken for, or swallow, another. Handlers go with the value.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    pipes: Vec<(Signal, UnixStream, SigId)>,
+    pipes: Vec<(i32, Signal, UnixStream, SigId)>,
 }
 
 impl Signals {
@@ -54,38 +59,49 @@ impl Signals {
             let (read, write) = UnixStream::pair().map_err(failed)?;
             read.set_nonblocking(true).map_err(failed)?;
             let id = pipe::register(number, write).map_err(failed)?;
-            signals.pipes.push((signal, read, id));
+            signals.pipes.push((number, signal, read, id));
         }
+        // The program before this one may have held them back for it, and whoever started us may have blocked some.
+        let unblocked = SigSet::empty().thread_set_mask();
+        unblocked.map_err(|errno| SupervisorError::Signals { name: "mask", source: errno.into() })?;
         Ok(signals)
     }
 
     /// What to poll for reading.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.pipes.iter().map(|(_, read, _)| read.as_fd())
+        self.pipes.iter().map(|(_, _, read, _)| read.as_fd())
     }
 
     /// The signals that came since the last call, one entry for each delivery.
     pub(crate) fn received(&mut self) -> Vec<Signal> {
-        let mut all = Vec::new();
-        let mut bytes = [0; 64];
-        for (signal, read, _) in &mut self.pipes {
+        self.deliveries().map(|(_, signal)| signal).collect()
+    }
+
+    /// The same, for another program that is to receive them.
+    pub(crate) fn undelivered(&mut self) -> Vec<nix::sys::signal::Signal> {
+        self.deliveries().filter_map(|(number, _)| nix::sys::signal::Signal::try_from(number).ok()).collect()
+    }
+
+    fn deliveries(&mut self) -> impl Iterator<Item = (i32, Signal)> + '_ {
+        self.pipes.iter_mut().flat_map(|(number, signal, read, _)| {
+            let (mut bytes, mut all) = ([0; 64], 0);
             loop {
                 match read.read(&mut bytes) {
                     Ok(0) => break,
-                    Ok(count) => all.extend(std::iter::repeat_n(*signal, count)),
+                    Ok(count) => all += count,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // Empty; the handler is the only other end, so there is no other error to expect.
                     Err(_) => break,
                 }
             }
-        }
-        all
+            std::iter::repeat_n((*number, *signal), all)
+        })
     }
 }
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        for (_, _, id) in &self.pipes {
+        for (_, _, _, id) in &self.pipes {
             unregister(*id);
         }
     }

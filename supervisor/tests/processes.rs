@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use task_mcp_config::Settings;
 use task_mcp_link::{Decoder, FromProcess, Received, ToProcess, encode};
 use task_mcp_scoreboard::{Epochs, Role, Sample, Scoreboard, SeatState, monotonic_ms};
-use task_mcp_supervisor::{Configured, Exit, Launch, Ready, Request, Response, control, run_program};
+use task_mcp_supervisor::{Configured, Exit, Installed, Launch, Logs, Ready, Request, Response, control, run_program};
 
 const SNAPSHOT: &[u8] = b"{\"snapshot\":true}";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,9 +65,12 @@ impl Stage {
                 other.limits.keep_alive_s += 1;
                 Ok(Configured { settings: other.clone(), snapshot: SNAPSHOT.to_vec() })
             }),
+            installed: Installed { path: "/nowhere".into(), args: vec![], env: vec![] },
+            taken: None,
             series: task_mcp_supervisor::series(),
             on_ready: Box::new(on_ready),
             build: "test".into(),
+            logs: Logs { apply: |_| {}, set_level: |_| {}, reopen: || {} },
             extra_args: vec!["--fake".into(), mode.into(), "--stage".into(), self.dir.path().display().to_string()],
         };
         let exit = run_program(launch, &self.dir.path().join("program")).unwrap();

@@ -5,9 +5,16 @@
 //! - `lane`: start, open, list, archive in every dialect, with the files they leave
 //! - `together`: several workers give one answer
 //! - `crash`: a killed process costs what it had in flight, and is replaced
+//! - `chaos`: workers killed each second under load, every loss assigned to a kill
+//! - `crash_loop`: workers that cannot start
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
 //! - `recycle`: workers that have reached a limit
+//! - `logs`: level and file change while it runs; the state of everything on demand
+//! - `hang`: workers that stop answering
+//! - `rolling`: many restarts, crashes and changes of size leave nothing behind
+//! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
+//! - `drain`: SIGTERM with hundreds of calls and streams, and with those that never end
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
 //! - `access`: tokens, Host, Origin, size of a body
@@ -25,15 +32,22 @@ mod support;
 mod access;
 mod alone;
 mod bad_input;
+mod chaos;
 mod clients;
 mod control;
 mod crash;
+mod crash_loop;
 mod documents;
+mod drain;
 mod faults;
+mod hang;
 mod headers;
 mod lane;
+mod logs;
 mod metrics;
 mod recycle;
+mod rolling;
+mod scarce;
 mod settings;
 mod start;
 mod stop;

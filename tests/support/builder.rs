@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,11 +21,15 @@ use super::{
 /// A debug build on a busy machine of two cores; the promise itself has a test of its own.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The file of faults in the server's folder; every process reads it when it starts.
+pub(super) const FAULTS: &str = "faults.toml";
+
 /// How a server is to be started.
 pub struct ServerBuilder {
     fixture: bool,
     arguments: Vec<String>,
     settings: String,
+    wrapper: Vec<String>,
     folder: TempDir,
 }
 
@@ -33,7 +37,7 @@ impl ServerBuilder {
     /// A server without arguments of its own.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { fixture: false, arguments: Vec::new(), settings: String::new(), folder }
+        Self { fixture: false, arguments: Vec::new(), settings: String::new(), wrapper: Vec::new(), folder }
     }
 
     /// The fixture's binary: the same server with tools whose cost and effects tests know.
@@ -56,6 +60,18 @@ impl ServerBuilder {
     /// Settings as the text of a configuration file.
     pub fn settings(mut self, toml: &str) -> Self {
         self.settings.push_str(toml);
+        self
+    }
+
+    /// What the workers do wrong on purpose, as [`Server::set_faults`] takes it; the fixture's binary has faults.
+    pub fn faults(self, toml: &str) -> Self {
+        fs::write(self.folder.path().join(FAULTS), toml).expect("faults are writable");
+        self
+    }
+
+    /// Starts the server through another program, which must replace itself with it.
+    pub fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -92,7 +108,9 @@ impl ServerBuilder {
             let value: PathBuf = value;
             command.arg("--set").arg(format!("{key}={}", value.display()));
         }
-        command.args(&self.arguments).stdout(log("stdout")).stderr(log("stderr"));
+        command.args(&self.arguments).env("TASK_MCP_FIXTURE_FAULTS", file(FAULTS));
+        let mut command = wrapped(command, &self.wrapper);
+        command.stdout(log("stdout")).stderr(log("stderr"));
         let mut child = command.spawn().expect("the server starts");
         let started = Instant::now();
         let (address, admin_address) = loop {
@@ -111,6 +129,18 @@ impl ServerBuilder {
         };
         Ok(Server::new(child, folder, address, admin_address))
     }
+}
+
+/// The same command as arguments of another.
+fn wrapped(command: Command, wrapper: &[String]) -> Command {
+    let Some((program, words)) = wrapper.split_first() else { return command };
+    let mut outer = Command::new(program);
+    outer.args(words).arg(command.get_program()).args(command.get_args());
+    outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    if let Some(folder) = command.get_current_dir() {
+        outer.current_dir(folder);
+    }
+    outer
 }
 
 fn end_by_force(child: &mut Child) {

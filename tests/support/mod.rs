@@ -2,29 +2,39 @@
 //!
 //! - `builder`: starts the binary and reads its banner
 //! - `server`: a running server, its processes, its end, and the proof that nothing survives
-//! - `process`: processes as `/proc` shows them
+//! - `process`: processes as `/proc` shows them; `sockets`: the connections a process holds
 //! - `command`: runs the binary to its end
 //! - `tree`: an `openspec/` tree and its fingerprint
 //! - `dialect`: one tool call in each dialect of the wire, answers brought to one form
 //! - `rpc`: single JSON-RPC messages
+//! - `control`: the control socket, over one kept connection
+//! - `load`: requests at a steady rate while something happens to the server
 //! - `metrics`: the Prometheus text, read back
-//! - `wait`: conditions with deadlines
+//! - `wait`: conditions with deadlines; `size`: short and full forms of a test
 
 mod builder;
 mod command;
+mod control;
 mod dialect;
+mod load;
 mod metrics;
 mod process;
 mod rpc;
 mod server;
+mod size;
+mod sockets;
 mod tree;
 mod wait;
 
 pub use command::{finish, run_alone};
+pub use control::Control;
 pub use dialect::{Caller, Dialect, Fault};
+pub use load::{Load, steady};
 pub use metrics::Metrics;
-pub use process::{Process, Signal, signal};
+pub use process::{Process, Signal, Usage, signal};
 pub use rpc::{Answer, META, Session, modern, modern_call};
 pub use server::Server;
+pub use size::sized;
+pub use sockets::{Sockets, sockets_of};
 pub use tree::Tree;
-pub use wait::eventually;
+pub use wait::{Stalls, eventually};

@@ -33,6 +33,18 @@ impl Process {
         Stat::read(self.pid).is_some_and(|stat| stat.process == self && !stat.is_zombie)
     }
 
+    /// Whether it is stopped (SIGSTOP).
+    pub fn is_stopped(self) -> bool {
+        Stat::read(self.pid).is_some_and(|stat| stat.process == self && stat.is_stopped)
+    }
+
+    /// Its children that have ended and were not reaped.
+    pub fn zombies_of(parent: i32) -> usize {
+        let entries = fs::read_dir("/proc").expect("/proc is readable").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(Stat::read).filter(|stat| stat.parent == parent && stat.is_zombie).count()
+    }
+
     /// Whether its command line has this word.
     pub fn is_called(self, word: &str) -> bool {
         let line = fs::read(Path::new("/proc").join(self.pid.to_string()).join("cmdline")).unwrap_or_default();
@@ -47,6 +59,33 @@ impl Process {
     }
 }
 
+/// What a process takes of the system, see proc_pid_status(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Resident memory.
+    pub resident_kib: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+impl Usage {
+    /// That of a live process.
+    pub fn of(pid: i32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process has a status");
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+        };
+        Self {
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).expect("ours to look at").count(),
+            resident_kib: number("VmRSS:"),
+            threads: number("Threads:"),
+        }
+    }
+}
+
 /// Sends a signal; a process that is gone already is fine.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
@@ -57,6 +96,7 @@ struct Stat {
     process: Process,
     parent: i32,
     is_zombie: bool,
+    is_stopped: bool,
 }
 
 impl Stat {
@@ -68,6 +108,7 @@ impl Stat {
             process: Process { pid, started_ticks: fields.get(19)?.parse().ok()? },
             parent: fields.get(1)?.parse().ok()?,
             is_zombie: matches!(*fields.first()?, "Z" | "X"),
+            is_stopped: *fields.first()? == "T",
         })
     }
 }

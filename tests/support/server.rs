@@ -16,7 +16,7 @@ use task_mcp_bench::{Request, Response, fetch};
 use tempfile::TempDir;
 
 use super::{
-    builder::ServerBuilder,
+    builder::{FAULTS, ServerBuilder},
     metrics::Metrics,
     process::{Process, Signal, signal},
     wait::eventually,
@@ -78,6 +78,14 @@ impl Server {
     /// What it has logged.
     pub fn stderr(&self) -> String {
         read(&self.folder.path().join("stderr"))
+    }
+
+    /// What workers that start from now on do wrong on purpose: a TOML table with the fields of `task_mcp::Faults`; empty =
+    /// nothing. The fixture's binary only.
+    pub fn set_faults(&self, toml: &str) {
+        // Renamed into place, so that no process reads half of it.
+        let whole = self.folder.path().join("faults.new");
+        fs::write(&whole, toml).and_then(|()| fs::rename(&whole, self.folder.path().join(FAULTS))).expect("writable");
     }
 
     /// One request over a connection of its own; a missing answer fails the test.

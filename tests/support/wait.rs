@@ -19,3 +19,37 @@ pub fn eventually<T>(deadline: Duration, promise: &str, mut look: impl FnMut() -
         thread::sleep(LOOK_EVERY);
     }
 }
+
+/// The worst delay of this machine, seen by whoever measures: a promise in milliseconds is kept by a machine that runs its
+/// processes, and on one that stands still for a while it is kept that much later.
+#[derive(Debug, Default)]
+pub struct Stalls {
+    worst: Duration,
+}
+
+impl Stalls {
+    /// Does something that takes no time of its own, and remembers how long it took.
+    pub fn watch<T>(&mut self, quick: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let done = quick();
+        self.worst = self.worst.max(started.elapsed());
+        done
+    }
+
+    /// Sleeps, and remembers by how much it overslept.
+    pub fn sleep(&mut self, pause: Duration) {
+        let started = Instant::now();
+        thread::sleep(pause);
+        self.worst = self.worst.max(started.elapsed().saturating_sub(pause));
+    }
+
+    /// The worse of both.
+    pub fn and(self, other: Self) -> Self {
+        Self { worst: self.worst.max(other.worst) }
+    }
+
+    /// A promised time, and what the machine took on top: the server was stalled as often as the one who measured it.
+    pub fn allow(&self, promised: Duration) -> Duration {
+        promised + 2 * self.worst
+    }
+}

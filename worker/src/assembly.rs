@@ -46,11 +46,15 @@ impl Assembly {
             StoreOptions { document_bytes: settings.store.document_bytes, changes: settings.store.changes as usize };
         let store: Arc<dyn Store> = Arc::new(FilesStore::open(&settings.store.root, options, epochs, offload)?);
         let registry = Arc::new(Registry::new(builtin_tools(&store).into_iter().chain(tools).collect())?);
-        let limits = Limits {
-            deadline: Duration::from_millis(settings.tools.deadline_ms),
-            response_bytes: usize::try_from(settings.limits.response_bytes).unwrap_or(usize::MAX),
-        };
-        let executor = Executor::new(Arc::clone(&registry), limits, metrics.tools.clone());
+        let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone());
         Ok(Self { store, registry, metrics, executor, pool })
+    }
+}
+
+/// What one call may cost.
+pub(crate) fn call_limits(settings: &Settings) -> Limits {
+    Limits {
+        deadline: Duration::from_millis(settings.tools.deadline_ms),
+        response_bytes: usize::try_from(settings.limits.response_bytes).unwrap_or(usize::MAX),
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! # Layout
 //! - `process`: what both kinds inherit from the supervisor, and how they end; `inherit`: descriptors by number
-//! - `link`: the process's end of the link to the supervisor; `signals`: what the system may send
-//! - `worker`: the life of a worker: build, warm up, serve; `drain`: how it takes leave; `app`: what its requests share
+//! - `link`: the process's end of the link to the supervisor; `orders`: what both kinds do when they are told; `signals`: what the system may send
+//! - `worker`: the life of a worker: build, warm up, serve; `drain`: how it takes leave; `app`: what its requests share;
+//!   `live`: the settings that change meanwhile
 //! - `assembly`: store, tools and executor, joined
 //! - `bearer`: the token of a request, for both listeners
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
@@ -30,6 +31,8 @@ mod faults;
 mod heartbeat;
 mod inherit;
 mod link;
+mod live;
+mod orders;
 mod process;
 mod public;
 mod signals;
@@ -40,5 +43,5 @@ pub use assembly::Assembly;
 pub use epochs::TreeEpoch;
 pub use error::WorkerError;
 pub use faults::Faults;
-pub use process::{Boot, Build, Exit, StartLogging};
+pub use process::{Boot, Build, Exit, Logs};
 pub use worker::run_worker;

@@ -32,7 +32,6 @@ pub(crate) struct Link {
 pub(crate) struct Told {
     pub(crate) message: ToProcess,
     /// The descriptors that came with it, close-on-exec; as many as the message says.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no message with descriptors is acted on yet"))]
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use rustix::fs::fstat;
 use rustix::io::pread;
 use task_mcp_config::Settings;
-use task_mcp_config::settings::Telemetry;
+use task_mcp_config::settings::{LogLevel, Telemetry};
 use task_mcp_scoreboard::{Epochs, Role, Scoreboard, Seat, monotonic_ms};
 
 use crate::error::WorkerError;
@@ -42,8 +42,18 @@ pub struct Build {
     pub build: String,
 }
 
-/// Starts the log of this process, once its settings are read.
-pub type StartLogging = fn(&Telemetry);
+/// What the program that links this crate does with the log of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Logs {
+    /// Starts it, once the settings are read.
+    pub start: fn(&Telemetry),
+    /// Takes over changed settings.
+    pub apply: fn(&Telemetry),
+    /// Changes the level alone.
+    pub set_level: fn(LogLevel),
+    /// Opens the log file anew.
+    pub reopen: fn(),
+}
 
 /// How a process ended, as the supervisor and its exit code tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +79,10 @@ impl Process {
     ///
     /// # Errors
     /// A descriptor is not what it should be, or was made by another version.
-    pub(crate) fn adopt(boot: &Boot, role: Role, start_logging: StartLogging) -> Result<Self, WorkerError> {
+    pub(crate) fn adopt(boot: &Boot, role: Role, logs: Logs) -> Result<Self, WorkerError> {
         name_process(role);
         let settings = read_snapshot(&inherit(boot.settings_fd, "settings")?)?;
-        start_logging(&settings.telemetry);
+        (logs.start)(&settings.telemetry);
         let scoreboard = Scoreboard::open(inherit(boot.scoreboard_fd, "scoreboard")?)?;
         let epochs = Epochs::open(inherit(boot.epochs_fd, "epochs")?)?;
         let link = inherit(boot.link_fd, "link")?;
@@ -99,7 +109,7 @@ fn name_process(role: Role) {
 }
 
 /// Reads without moving the offset, which all holders of the descriptor share.
-fn read_snapshot(fd: &OwnedFd) -> Result<Settings, WorkerError> {
+pub(crate) fn read_snapshot(fd: &OwnedFd) -> Result<Settings, WorkerError> {
     let snapshot = |errno: rustix::io::Errno| WorkerError::Snapshot(errno.into());
     let size = usize::try_from(fstat(fd).map_err(snapshot)?.st_size).unwrap_or(0);
     let mut bytes = vec![0; size];

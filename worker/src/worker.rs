@@ -2,31 +2,33 @@
 
 use std::any::Any;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{Extensions, Server};
 use actix_web::{App as ActixApp, HttpServer, middleware, rt, web};
+use arc_swap::ArcSwap;
 use task_mcp_changes::ActiveQuery;
 use task_mcp_config::Settings;
-use task_mcp_link::{FromProcess, ToProcess};
+use task_mcp_link::FromProcess;
 use task_mcp_mcp::{Catalog, Engine, ServerInfo};
 use task_mcp_scoreboard::{Role, Seat, SeatState};
 use task_mcp_telemetry::{Latch, Readiness};
 use task_mcp_tools::Tool;
 use tokio::sync::watch;
 
-use crate::app::{App, RequestLimits};
-use crate::assembly::Assembly;
+use crate::app::App;
+use crate::assembly::{Assembly, call_limits};
 use crate::drain::drain;
-
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
-use crate::link::{Link, addresses, hello};
-use crate::process::{Boot, Build, Exit, Process, StartLogging};
-use crate::public::access::Access;
+use crate::link::{Link, Told, addresses, hello};
+use crate::live::Live;
+use crate::orders::{Order, applied, heed};
+use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::public::{accounting, routes};
 use crate::signals::Signals;
 
@@ -39,12 +41,12 @@ pub fn run_worker(
     build: &Build,
     tools: Vec<Arc<dyn Tool>>,
     faults: Faults,
-    start_logging: StartLogging,
+    logs: Logs,
 ) -> Result<Exit, WorkerError> {
-    let process = Process::adopt(boot, Role::Worker, start_logging)?;
+    let process = Process::adopt(boot, Role::Worker, logs)?;
     let faults = Arc::new(Armed::new(faults, boot.slot));
     faults.at_boot();
-    rt::System::new().block_on(serve(boot, build, tools, faults, process))
+    rt::System::new().block_on(serve(boot, build, tools, faults, process, logs))
 }
 
 async fn serve(
@@ -53,6 +55,7 @@ async fn serve(
     tools: Vec<Arc<dyn Tool>>,
     faults: Arc<Armed>,
     process: Process,
+    logs: Logs,
 ) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
     let Process { settings, scoreboard, seat, epochs, link, listeners } = process;
@@ -78,16 +81,15 @@ async fn serve(
     link.tell(&FromProcess::Ready { listening }).await?;
     faults.when_ready();
 
-    let drain_timeout = Duration::from_secs(settings.supervisor.drain_timeout_s);
     let deadline = tokio::select! {
-        deadline = told_to_drain(&mut link) => match deadline {
+        deadline = told_to_drain(&mut link, &app, logs) => match deadline {
             Some(deadline) => deadline,
             None => {
                 tracing::warn!("The supervisor is gone; the worker drains and ends.");
-                drain_timeout
+                app.live.load().drain_timeout
             }
         },
-        () = signals.terminated() => drain_timeout,
+        () = signals.terminated() => app.live.load().drain_timeout,
         ended = &mut server => {
             let reason = match ended {
                 Ok(Ok(())) => std::io::Error::other("the server ended by itself"),
@@ -102,19 +104,46 @@ async fn serve(
     faults.before_drain().await;
     // A supervisor that is gone hears nothing; the drain goes on all the same.
     let _ = link.tell(&FromProcess::Draining).await;
-    let lame_duck = Duration::from_millis(settings.supervisor.lame_duck_ms);
-    let exit = drain(&app, &handle, lame_duck, deadline).await;
+    let lame_duck = app.live.load().lame_duck;
+    let exit = {
+        let mut drained = pin!(drain(&app, &handle, lame_duck, deadline));
+        let mut listens = true;
+        loop {
+            tokio::select! {
+                exit = &mut drained => break exit,
+                told = link.next(), if listens => match told {
+                    Some(told) => drop(obey(told, &mut link, &app, logs).await),
+                    None => listens = false,
+                },
+            }
+        }
+    };
     let _ = link.tell(&FromProcess::Drained { forced: exit == Exit::Forced }).await;
     Ok(exit)
 }
 
-/// Waits until the supervisor asks for a drain; `None` when it is gone.
-async fn told_to_drain(link: &mut Link) -> Option<Duration> {
+/// Does what the supervisor says until it asks for a drain; `None` when it is gone.
+async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
     loop {
-        if let ToProcess::Drain { deadline_ms } = link.next().await?.message {
-            return Some(Duration::from_millis(deadline_ms));
+        let told = link.next().await?;
+        if let Some(deadline) = obey(told, link, app, logs).await {
+            return Some(deadline);
         }
     }
+}
+
+/// Does what the supervisor said; what a drain is given, if it is to be one.
+async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
+    match heed(told, logs)? {
+        Order::Drain(deadline) => return Some(deadline),
+        Order::Apply { revision, settings } => {
+            app.live.store(Arc::new(Live::new(&settings)));
+            app.executor.set_limits(call_limits(&settings));
+            applied(link, revision).await;
+        }
+        Order::Adopt { slot, sockets } => drop((slot, sockets)),
+    }
+    None
 }
 
 /// Builds what the requests share and starts to serve it.
@@ -146,16 +175,10 @@ fn build_app(
         executor: assembly.executor,
         pool: assembly.pool,
         store: assembly.store,
-        access: Access::new(settings),
+        live: ArcSwap::from_pointee(Live::new(settings)),
         readiness,
         metrics: assembly.metrics,
         seat: seat.clone(),
-        limits: RequestLimits {
-            body_bytes: usize::try_from(settings.limits.body_bytes).unwrap_or(usize::MAX),
-            body_timeout: Duration::from_millis(settings.limits.body_timeout_ms),
-            json_depth: settings.limits.json_depth,
-            heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
-        },
         faults,
         stop_reading: watch::Sender::new(false),
         version: build.version.clone(),
@@ -231,4 +254,100 @@ async fn warm_up(app: &App, latch: Latch) {
         Err(error) => tracing::warn!(error = %error, "The tree of changes cannot be read yet; calls will say so."),
     }
     drop(latch);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use actix_web::test::TestRequest;
+    use task_mcp_config::{Sources, load};
+    use task_mcp_link::{Decoder, Received, ToProcess};
+    use task_mcp_mcp::CallResult;
+    use task_mcp_scoreboard::{Epochs, Plan, Scoreboard};
+    use task_mcp_tools::{Call, Inventory, Principal, ToolError};
+
+    use super::*;
+
+    const LOGS: Logs = Logs { start: |_| {}, apply: |_| {}, set_level: |_| {}, reopen: || {} };
+
+    fn settings(root: &std::path::Path, set: &[&str]) -> Settings {
+        let set = set.iter().map(|one| (*one).to_owned()).collect();
+        load(&Sources { set, root: Some(root.to_owned()), ..Sources::from_process().unwrap() }).unwrap().settings
+    }
+
+    fn snapshot(settings: &Settings) -> OwnedFd {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &settings.snapshot().unwrap()).unwrap();
+        File::into(file)
+    }
+
+    fn told(message: ToProcess, descriptors: Vec<OwnedFd>) -> Told {
+        Told { message, descriptors }
+    }
+
+    async fn call(app: &App) -> Result<CallResult, ToolError> {
+        app.executor.execute(&Call { principal: Principal::anonymous() }, "changes.active", "{}").await
+    }
+
+    #[tokio::test]
+    async fn settings_are_taken_over_in_place_and_what_cannot_be_read_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        for change in ["one", "two", "three", "four", "five"] {
+            let directory = root.path().join("openspec/changes").join(change);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("proposal.md"), "# A change\n").unwrap();
+        }
+        let before = settings(root.path(), &[]);
+        let inventory = Inventory::with(&[]);
+        let series = task_mcp_telemetry::plan(&inventory.names(), inventory.codes());
+        let scoreboard = Scoreboard::create(&Plan { seats: 1, series }).unwrap();
+        let seat = scoreboard.seat(0).unwrap();
+        let epochs = Arc::new(TreeEpoch::new(Epochs::create().unwrap()));
+        let assembly = Assembly::new(&before, vec![], &scoreboard, &seat, epochs, 1).unwrap();
+        let build = Build { version: "1".into(), build: "1".into() };
+        let no_faults = Arc::new(Armed::new(Faults::default(), 0));
+        let app = build_app(&before, &build, assembly, &seat, Readiness::default(), no_faults).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut link = Link::new(theirs.into()).unwrap();
+        let admitted = |token: &str| {
+            let request = TestRequest::default().insert_header(("host", "localhost"));
+            let request = request.insert_header(("authorization", format!("Bearer {token}")));
+            app.live.load().access.check(&request.to_http_request()).is_ok()
+        };
+        assert!(admitted("anything") && call(&app).await.is_ok());
+
+        let after = settings(
+            root.path(),
+            &["auth.tokens=[\"0123456789abcdef-new\"]", "limits.response_bytes=256", "limits.body_bytes=300"]
+                .into_iter()
+                .chain(["supervisor.drain_timeout_s=7", "supervisor.lame_duck_ms=8", "server.heartbeat_ms=90"])
+                .collect::<Vec<_>>(),
+        );
+        let began_with = app.live.load_full();
+        obey(told(ToProcess::Apply { revision: 5 }, vec![snapshot(&after)]), &mut link, &app, LOGS).await;
+        assert!(!admitted("anything") && admitted("0123456789abcdef-new"));
+        let live = app.live.load_full();
+        assert_eq!((live.limits.body_bytes, live.limits.heartbeat), (300, Duration::from_millis(90)));
+        assert_eq!((live.drain_timeout, live.lame_duck), (Duration::from_secs(7), Duration::from_millis(8)));
+        assert!(!began_with.access.needs_token(), "a request under way keeps what it began with");
+        assert_eq!(call(&app).await.unwrap_err().code, "RESPONSE_TOO_LARGE");
+
+        ours.set_nonblocking(true).unwrap();
+        let told_back = |expected: Option<FromProcess>| {
+            let mut decoder = Decoder::<FromProcess>::new();
+            let mut bytes = [0; 1024];
+            let read = std::io::Read::read(&mut &ours, &mut bytes).unwrap_or(0);
+            decoder.push(&bytes[..read]);
+            assert_eq!(decoder.next_message().unwrap(), expected.map(Received::Message));
+        };
+        told_back(Some(FromProcess::Applied { revision: 5 }));
+        let garbage = File::into(tempfile::tempfile().unwrap());
+        obey(told(ToProcess::Apply { revision: 6 }, vec![garbage]), &mut link, &app, LOGS).await;
+        told_back(None);
+        assert!(admitted("0123456789abcdef-new"));
+    }
 }

@@ -81,6 +81,11 @@ impl<M: Message> Decoder<M> {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// What was pushed and not yet taken, for another decoder that goes on.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The next complete message; `None` until more bytes are pushed.
     ///
     /// # Errors

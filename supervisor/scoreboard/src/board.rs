@@ -104,6 +104,12 @@ impl Scoreboard {
         Ok(Self { inner: Arc::new(Inner { region, layout, series }) })
     }
 
+    /// Whether it is what [`Scoreboard::create`] would make of a plan, or the same with more seats.
+    pub fn fits(&self, plan: &Plan) -> bool {
+        let version = self.inner.region.get(header::VERSION);
+        version == VERSION && self.seats() >= plan.seats && self.inner.series == plan.series
+    }
+
     /// A close-on-exec duplicate of the descriptor, to be handed to another process.
     ///
     /// # Errors

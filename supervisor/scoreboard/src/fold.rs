@@ -48,6 +48,26 @@ impl Fold {
         Self { old, into, cells }
     }
 
+    /// As [`Fold::new`], after another program has carried a part over already; `seen` is its [`Fold::seen`].
+    pub fn resume(old: Scoreboard, into: Seat, seen: &[(usize, u64)]) -> Self {
+        let seen: HashMap<usize, u64> = seen.iter().copied().collect();
+        let mut fold = Self::new(old, into);
+        for cell in &mut fold.cells {
+            cell.seen = seen.get(&cell.from).copied().unwrap_or(0);
+        }
+        fold
+    }
+
+    /// What was carried over so far, by word of an old seat: for another program that goes on.
+    pub fn seen(&self) -> Vec<(usize, u64)> {
+        self.cells.iter().map(|cell| (cell.from, cell.seen)).collect()
+    }
+
+    /// The old scoreboard.
+    pub fn old(&self) -> &Scoreboard {
+        &self.old
+    }
+
     /// Adds what was counted since the last call; cheap enough for once a second (it reads every cell of every seat that was
     /// ever used). `true` while more may come; once `false`, everything was carried over and the old scoreboard can go.
     ///

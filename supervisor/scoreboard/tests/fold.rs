@@ -196,3 +196,17 @@ fn a_number_that_falls_on_the_old_board_lowers_nothing_and_is_counted_on_from_wh
         assert_eq!(total(&new, "c", "a"), Sample::Counter(expected));
     }
 }
+
+#[test]
+fn another_program_goes_on_where_the_one_before_stopped() {
+    let (old, middle, new) = (old_board(), new_board(), new_board());
+    let counter = old.seat(1).unwrap().counter(1).unwrap();
+    counter.add(5);
+    let mut first = Fold::new(old.clone(), middle.seat(0).unwrap());
+    assert!(first.fold());
+    counter.add(2);
+    let mut second = Fold::resume(old.clone(), new.seat(0).unwrap(), &first.seen());
+    let mut of_middle = Fold::new(middle.clone(), new.seat(0).unwrap());
+    assert!(second.fold() && of_middle.fold());
+    assert_eq!(total(&new, "c", "a"), Sample::Counter(7), "nothing twice and nothing lost");
+}

@@ -37,6 +37,12 @@ impl Supervisor {
                     }
                 }
                 Request::Scale { workers } => self.asked_to_scale(client, workers),
+                Request::LogLevel { level } => {
+                    self.set_log_level(level);
+                    let message =
+                        format!("All processes log at level {} until the settings are read again.", level.word());
+                    self.control.answer(client, &done(&message));
+                }
                 Request::Stop => {
                     self.control.answer(client, &done("The instance drains and ends; the second time, at once."));
                     self.events.push(Event::Stop);
@@ -141,7 +147,7 @@ impl Supervisor {
         }
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         Status {
             pid: std::process::id(),
             build: self.build.clone(),

@@ -31,6 +31,11 @@ impl Lines {
         Ok(())
     }
 
+    /// Everything that was received and not taken.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Whether a complete line waits to be taken. It may be an empty one.
     pub(super) fn has_line(&self) -> bool {
         self.buffer.contains(&b'\n')

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use task_mcp_config::settings::LogLevel;
 
 /// What is asked of a running instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,12 @@ pub enum Request {
     Scale {
         /// Worker slots.
         workers: u16,
+    },
+    /// Log from now on what is at least as severe as this, in all processes, those started later too; until the settings are
+    /// read again. Answered at once.
+    LogLevel {
+        /// The level.
+        level: LogLevel,
     },
     /// What SIGTERM does: drain, and the second time kill. Answered at once.
     Stop,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use super::lines::{LINE_BYTES, Lines};
 use super::message::{Request, Response};
 use crate::SupervisorError;
+use crate::spawn::take_over;
 
 /// Clients at the same time, without those that wait for something to be done.
 pub(super) const CLIENTS_MAX: usize = 16;
@@ -52,6 +53,26 @@ pub(super) enum Awaits {
     Scale { workers: u16 },
 }
 
+/// The socket and its clients as data; descriptors are numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedServer {
+    path: PathBuf,
+    listener: RawFd,
+    clients: Vec<SavedClient>,
+    next_id: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedClient {
+    id: u64,
+    stream: RawFd,
+    lines: Vec<u8>,
+    out: Vec<u8>,
+    awaits: Option<Awaits>,
+    ended: bool,
+    leaves: bool,
+}
+
 #[derive(Debug)]
 struct Client {
     id: u64,
@@ -80,6 +101,58 @@ impl Server {
         socket.set_nonblocking(true).map_err(failed)?;
         let listener = UnixListener::from(std::os::fd::OwnedFd::from(socket));
         Ok(Self { path: path.to_owned(), listener, clients: Vec::new(), next_id: 1, paused_until_ms: 0 })
+    }
+
+    /// The socket and its clients as data, for the program that takes over.
+    pub(crate) fn save(&self) -> SavedServer {
+        let client = |client: &Client| SavedClient {
+            id: client.id,
+            stream: client.stream.as_raw_fd(),
+            lines: client.lines.rest().to_vec(),
+            out: client.out.clone(),
+            awaits: client.awaits,
+            ended: client.ended,
+            leaves: client.leaves,
+        };
+        SavedServer {
+            path: self.path.clone(),
+            listener: self.listener.as_raw_fd(),
+            clients: self.clients.iter().map(client).collect(),
+            next_id: self.next_id,
+        }
+    }
+
+    /// Takes them over.
+    pub(crate) fn restore(saved: SavedServer, now_ms: u64) -> io::Result<Self> {
+        let SavedServer { path, listener, clients, next_id } = saved;
+        let client = |saved: SavedClient| {
+            let mut lines = Lines::new(LINE_BYTES);
+            // It was within the limit before.
+            let _ = lines.push(&saved.lines);
+            Ok(Client {
+                id: saved.id,
+                stream: take_over(saved.stream)?.into(),
+                lines,
+                out: saved.out,
+                awaits: saved.awaits,
+                heard_ms: now_ms,
+                ended: saved.ended,
+                leaves: saved.leaves,
+                gone: false,
+            })
+        };
+        Ok(Self {
+            path,
+            listener: take_over(listener)?.into(),
+            clients: clients.into_iter().map(client).collect::<io::Result<_>>()?,
+            next_id,
+            paused_until_ms: 0,
+        })
+    }
+
+    /// The socket and those of its clients.
+    pub(crate) fn all_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.listener.as_fd()).chain(self.clients.iter().map(|client| client.stream.as_fd()))
     }
 
     /// What to poll, and for what.

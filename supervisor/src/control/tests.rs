@@ -63,6 +63,8 @@ fn the_wire_form_is_this() {
     let json = |request| serde_json::to_string(&request).unwrap();
     assert_eq!(json(Request::Status), r#"{"command":"status"}"#);
     assert_eq!(json(Request::Scale { workers: 3 }), r#"{"command":"scale","workers":3}"#);
+    let level = Request::LogLevel { level: task_mcp_config::settings::LogLevel::Debug };
+    assert_eq!(json(level), r#"{"command":"log_level","level":"debug"}"#);
     let done = Response::Done { message: "x".into() };
     assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"result":"done","message":"x"}"#);
 }
@@ -98,6 +100,7 @@ fn garbage_and_oversize_are_refused_with_a_reason() {
         (b"{\"command\":\"explode\"}\n", "explode"),
         (b"{\"command\":\"scale\"}\n", "workers"),
         (b"{\"command\":\"scale\",\"workers\":-1}\n", "-1"),
+        (b"{\"command\":\"log_level\",\"level\":\"loud\"}\n", "`error`, `warn`, `info`, `debug`, `trace`"),
         (b"{\"command\":\"scale\",\"workers\":1,\"x\":1}\n", "x"),
         (b"\xff\xfe\n", "no request"),
         (&long, "longer than 65536 bytes"),

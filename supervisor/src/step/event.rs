@@ -26,8 +26,7 @@ impl std::fmt::Display for Post {
 }
 
 /// Something that happened. A process is named by its generation, which no other process of the instance ever has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)] // Until the shell can become another program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Event {
     /// The instance starts; once, first.
     Start,

@@ -46,6 +46,16 @@ impl State {
         })
     }
 
+    /// Whether other settings or another program are being taken over.
+    pub(crate) fn reloads(&self) -> bool {
+        self.reload.is_some()
+    }
+
+    /// Whether it was told that the instance serves.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.announced
+    }
+
     /// Whether the instance is on its way out.
     pub(crate) fn drains(&self) -> bool {
         self.phase != Phase::Serving

@@ -321,6 +321,11 @@ impl State {
         self.policy.slots_max()
     }
 
+    /// Rows on the scoreboard.
+    pub(crate) fn seats(&self) -> u16 {
+        self.policy.seats()
+    }
+
     /// Worker slots there are.
     pub(crate) fn worker_slots(&self) -> u16 {
         self.workers().count() as u16

@@ -5,13 +5,16 @@
 
 mod watcher;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt};
+use arc_swap::ArcSwapOption;
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
 use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_telemetry::exposition;
@@ -22,13 +25,15 @@ use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 use crate::heartbeat::beat;
 use crate::link::{Link, addresses, hello};
-use crate::process::{Boot, Build, Exit, Process, StartLogging};
+use crate::orders::{Order, applied, heed};
+use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
 
 /// What the requests of the admin listener share.
 struct AdminApp {
     scoreboard: Scoreboard,
-    token_hash: Option<blake3::Hash>,
+    /// Of `admin.token`, if there is one; changes while the process runs.
+    token_hash: ArcSwapOption<blake3::Hash>,
     version: String,
 }
 
@@ -36,30 +41,25 @@ struct AdminApp {
 ///
 /// # Errors
 /// What was inherited cannot be served.
-pub fn run_admin(
-    boot: &Boot,
-    build: &Build,
-    tools: &[&str],
-    codes: &[&str],
-    start_logging: StartLogging,
-) -> Result<Exit, WorkerError> {
-    let process = Process::adopt(boot, Role::Admin, start_logging)?;
+pub fn run_admin(boot: &Boot, build: &Build, tools: &[&str], codes: &[&str], logs: Logs) -> Result<Exit, WorkerError> {
+    let process = Process::adopt(boot, Role::Admin, logs)?;
     let metrics = task_mcp_telemetry::Metrics::bind(&process.scoreboard, &process.seat, tools, codes)?;
     let epoch = TreeEpoch::new(process.epochs.clone());
     watcher::watch(&process.settings.store, epoch, metrics.tree_changes_seen)?;
-    rt::System::new().block_on(serve(boot, build, process))
+    rt::System::new().block_on(serve(boot, build, process, logs))
 }
 
-async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, WorkerError> {
+async fn serve(boot: &Boot, build: &Build, process: Process, logs: Logs) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
     let seat = process.seat.clone();
     let mut link = Link::new(process.link)?;
     link.tell(&hello(boot, build)).await?;
     let app = Data::new(AdminApp {
         scoreboard: process.scoreboard,
-        token_hash: process.settings.admin.required_token().map(|token| blake3::hash(token.expose().as_bytes())),
+        token_hash: ArcSwapOption::new(token_hash(&process.settings)),
         version: build.version.clone(),
     });
+    let shared = app.clone();
     let listening = addresses(&process.listeners);
     let beating = seat.clone();
     let mut http = HttpServer::new(move || {
@@ -82,9 +82,8 @@ async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, Wor
     seat.set_state(SeatState::Live);
     link.tell(&FromProcess::Ready { listening }).await?;
 
-    // Whatever the supervisor says, also by its silence, is to end.
     tokio::select! {
-        _drain_or_gone = link.next() => {}
+        () = told_to_end(&mut link, &shared, logs) => {}
         () = signals.terminated() => {}
     }
     seat.set_state(SeatState::Draining);
@@ -92,6 +91,25 @@ async fn serve(boot: &Boot, build: &Build, process: Process) -> Result<Exit, Wor
     let _ = timeout(Duration::from_secs(1), handle.stop(true)).await;
     let _ = link.tell(&FromProcess::Drained { forced: false }).await;
     Ok(Exit::Drained)
+}
+
+/// Does what the supervisor says until it asks for the end, or is gone.
+async fn told_to_end(link: &mut Link, app: &AdminApp, logs: Logs) {
+    while let Some(told) = link.next().await {
+        match heed(told, logs) {
+            Some(Order::Drain(_)) => return,
+            Some(Order::Apply { revision, settings }) => {
+                app.token_hash.store(token_hash(&settings));
+                applied(link, revision).await;
+            }
+            // It has no share in the public endpoint.
+            Some(Order::Adopt { .. }) | None => {}
+        }
+    }
+}
+
+fn token_hash(settings: &Settings) -> Option<Arc<blake3::Hash>> {
+    settings.admin.required_token().map(|token| Arc::new(blake3::hash(token.expose().as_bytes())))
 }
 
 /// Scrapers and operators, not clients.
@@ -123,7 +141,8 @@ async fn metrics(request: HttpRequest, app: Data<AdminApp>) -> HttpResponse {
 
 impl AdminApp {
     fn admits(&self, request: &HttpRequest) -> bool {
-        let Some(expected) = &self.token_hash else { return true };
+        let expected = self.token_hash.load();
+        let Some(expected) = expected.as_deref() else { return true };
         let token = request.headers().get(AUTHORIZATION).and_then(bearer);
         token.is_some_and(|token| bool::from(blake3::hash(token).as_bytes().ct_eq(expected.as_bytes())))
     }

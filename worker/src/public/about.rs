@@ -10,7 +10,8 @@ use crate::public::refusal::Form;
 
 /// Service information. It names nothing of what the server holds, so it asks for no token.
 pub(crate) async fn about(request: HttpRequest, app: Data<App>) -> HttpResponse {
-    if let Err(refusal) = app.access.check_host(&request) {
+    let live = app.live.load();
+    if let Err(refusal) = live.access.check_host(&request) {
         return refusal.respond(&request, Form::Plain);
     }
     let versions: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
@@ -20,7 +21,7 @@ pub(crate) async fn about(request: HttpRequest, app: Data<App>) -> HttpResponse 
         "version": app.version,
         "description": "One lane for AI agents that plan and ship changes in repositories that use OpenSpec.",
         "protocolVersions": versions,
-        "authentication": if app.access.needs_token() { "bearer" } else { "none" },
+        "authentication": if live.access.needs_token() { "bearer" } else { "none" },
         "endpoints": {
             "mcp": "POST /mcp",
             "sse": "POST /sse",

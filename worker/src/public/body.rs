@@ -10,6 +10,7 @@ use task_mcp_mcp::{code, exceeds_depth};
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::live::RequestLimits;
 use crate::public::refusal::{Refusal, single};
 
 /// Reads a JSON body.
@@ -17,8 +18,12 @@ use crate::public::refusal::{Refusal, single};
 /// # Errors
 /// 415 for another type, 413 over `limits.body_bytes`, 408 over `limits.body_timeout_ms`, 503 when the server stops first, 400 over
 /// `limits.json_depth` or when the client stops half-way.
-pub(crate) async fn read_json(request: &HttpRequest, payload: &mut Payload, app: &App) -> Result<Bytes, Refusal> {
-    let limits = &app.limits;
+pub(crate) async fn read_json(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    app: &App,
+    limits: &RequestLimits,
+) -> Result<Bytes, Refusal> {
     if !single(request, CONTENT_TYPE.as_str())?.is_none_or(is_json) {
         return Err(Refusal::new(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be JSON")
             .with_hint("send the header Content-Type: application/json"));

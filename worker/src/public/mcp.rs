@@ -19,14 +19,15 @@ const NAME: &str = "mcp-name";
 /// Serves one message. Every answer is one JSON object: nothing that exists so far needs a stream.
 pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
     let form = form_of(request.headers());
-    let principal = match app.access.check(&request) {
+    let live = app.live.load_full();
+    let principal = match live.access.check(&request) {
         Ok(principal) => principal,
         Err(refusal) => {
             drain_small(&request, &mut payload).await;
             return refusal.respond(&request, form);
         }
     };
-    let body = match read_json(&request, &mut payload, &app).await {
+    let body = match read_json(&request, &mut payload, &app, &live.limits).await {
         Ok(body) => body,
         Err(refusal) => return refusal.respond(&request, form),
     };

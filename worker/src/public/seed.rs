@@ -45,19 +45,20 @@ fn is_object(body: &[u8]) -> bool {
 
 /// `POST /sse`.
 pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
-    let principal = match app.access.check(&request) {
+    let live = app.live.load_full();
+    let principal = match live.access.check(&request) {
         Ok(principal) => principal,
         Err(refusal) => {
             drain_small(&request, &mut payload).await;
             return refusal.respond(&request, Form::Plain);
         }
     };
-    let asked = match read_json(&request, &mut payload, &app).await {
+    let asked = match read_json(&request, &mut payload, &app, &live.limits).await {
         Ok(body) => needs_http_1_1(&request).and_then(|()| Asked::read(&body, &app)),
         Err(refusal) => Err(refusal),
     };
     match asked {
-        Ok(asked) => respond_sse(&request, app, Call { principal }, asked),
+        Ok(asked) => respond_sse(&request, app, Call { principal }, asked, live.limits.heartbeat),
         Err(refusal) => refusal.respond(&request, Form::Plain),
     }
 }
@@ -100,10 +101,9 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, 
 }
 
 /// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; then the one event.
-fn respond_sse(request: &HttpRequest, app: Data<App>, call: Call, asked: Asked) -> HttpResponse {
+fn respond_sse(request: &HttpRequest, app: Data<App>, call: Call, asked: Asked, heartbeat: Duration) -> HttpResponse {
     let id = request_id(request);
     let event_id = id.to_str().unwrap_or_default().to_owned();
-    let heartbeat: Duration = app.limits.heartbeat;
     let open = OpenStream::new(&app);
     let opening = format!("keep-alive {}", Timestamp::now().as_millisecond());
     let outcome = async move {

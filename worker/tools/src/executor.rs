@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use task_mcp_mcp::{CallResult, json_string};
 use task_mcp_telemetry::ToolMetrics;
@@ -28,14 +29,19 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub struct Executor {
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
     metrics: ToolMetrics,
 }
 
 impl Executor {
     /// An executor over `registry`; `metrics` was bound with the registry's names and codes in their order.
     pub fn new(registry: Arc<Registry>, limits: Limits, metrics: ToolMetrics) -> Self {
-        Self { registry, limits, metrics }
+        Self { registry, limits: Arc::new(ArcSwap::from_pointee(limits)), metrics }
+    }
+
+    /// Calls that begin from now on may cost so much.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Whether a tool of that name exists. A dialect asks first where an unknown tool is an error of the protocol.
@@ -63,18 +69,19 @@ impl Executor {
     }
 
     async fn run(&self, entry: &Entry, call: &Call, name: &str, arguments: &str) -> Result<CallResult, ToolError> {
+        let limits = **self.limits.load();
         let arguments = validated(entry, arguments)?;
         let running = Guarded(entry.tool.call(call, arguments));
         let finished = if entry.read_only {
-            match tokio::time::timeout(self.limits.deadline, running).await {
+            match tokio::time::timeout(limits.deadline, running).await {
                 Ok(finished) => finished,
-                Err(_) => return Err(self.too_slow()),
+                Err(_) => return Err(too_slow(limits.deadline)),
             }
         } else {
             running.await
         };
         match finished {
-            Ok(output) => self.fragments(entry, output?),
+            Ok(output) => fragments(entry, output?, limits.response_bytes),
             Err(Panicked) => {
                 self.metrics.panicked();
                 tracing::error!(tool = name, "A tool panicked; its caller got an error and the process goes on.");
@@ -82,23 +89,22 @@ impl Executor {
             }
         }
     }
+}
 
-    /// The limit holds for what was only read: what was written stays written, and its caller must hear so.
-    fn fragments(&self, entry: &Entry, output: Output) -> Result<CallResult, ToolError> {
-        let text = output.into_json();
-        let limit = self.limits.response_bytes;
-        if entry.read_only && text.len() > limit {
-            let message = format!("the result has {} bytes, the limit is {limit} (limits.response_bytes)", text.len());
-            return Err(ToolError::new(code::RESPONSE_TOO_LARGE, message).with_hint("ask for a smaller page"));
-        }
-        Ok(CallResult { text: json_string(&text), structured: Some(text.into()), is_error: false })
+/// The limit, in bytes, holds for what was only read: what was written stays written, and its caller must hear so.
+fn fragments(entry: &Entry, output: Output, limit: usize) -> Result<CallResult, ToolError> {
+    let text = output.into_json();
+    if entry.read_only && text.len() > limit {
+        let message = format!("the result has {} bytes, the limit is {limit} (limits.response_bytes)", text.len());
+        return Err(ToolError::new(code::RESPONSE_TOO_LARGE, message).with_hint("ask for a smaller page"));
     }
+    Ok(CallResult { text: json_string(&text), structured: Some(text.into()), is_error: false })
+}
 
-    fn too_slow(&self) -> ToolError {
-        let limit_ms = self.limits.deadline.as_millis();
-        ToolError::new(code::DEADLINE_EXCEEDED, format!("the call took longer than {limit_ms} ms (tools.deadline_ms)"))
-            .with_hint("try again later")
-    }
+fn too_slow(deadline: Duration) -> ToolError {
+    let limit_ms = deadline.as_millis();
+    ToolError::new(code::DEADLINE_EXCEEDED, format!("the call took longer than {limit_ms} ms (tools.deadline_ms)"))
+        .with_hint("try again later")
 }
 
 /// The arguments as a value that fits the tool's schema.

@@ -1,0 +1,440 @@
+//! Becoming another program under the same process id (execve(2)): the program that was installed in the place of this one is
+//! asked whether it can take over, then it does, with all sockets, processes and clients; then it replaces the processes
+//! one by one. Until it has taken over, nothing has changed.
+
+use std::ffi::{CString, OsString};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::{SigSet, SigmaskHow, raise, sigprocmask};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+use task_mcp_scoreboard::{Epochs, Fold, Plan, Role, Scoreboard, SeatState, monotonic_ms};
+use tracing::{error, info, warn};
+
+use crate::SupervisorError;
+use crate::control::Server;
+use crate::handover::{
+    HandoverError, Saved, SavedBoard, SavedProcess, SavedProgram, SavedRevision, Taken, VARIABLE, VERSION, asks,
+    memory, tells,
+};
+use crate::inherited::SCOREBOARD_NAME;
+use crate::instance::Instance;
+use crate::launch::Launch;
+use crate::listen::Listeners;
+use crate::memory::{SharedMemory, complete};
+use crate::notify::ServiceManager;
+use crate::process::{Link, Running};
+use crate::program::{self, Program};
+use crate::revision::{Revision, Revisions, told};
+use crate::run::{Supervisor, policy};
+use crate::signals::Signals;
+use crate::spawn::{Trial, take_over, try_program};
+use crate::starved::Starvation;
+use crate::steering::Steering;
+use crate::step::{Change, Event};
+use crate::tally::{Tally, with_slots};
+
+/// How much is remembered of what a program says when it cannot take over, in bytes.
+const WORDS_BYTES: usize = 4096;
+
+/// The other program, while it is asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its file.
+    file: OwnedFd,
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Its standard error, and the end of what came.
+    stream: UnixStream,
+    words: Vec<u8>,
+    /// Where it writes its settings.
+    settings: OwnedFd,
+}
+
+/// The other program, which can take over.
+#[derive(Debug)]
+pub(crate) struct Good {
+    file: OwnedFd,
+    settings: OwnedFd,
+}
+
+impl Supervisor {
+    /// Asks the program that has the place of this one now.
+    pub(crate) fn check_program(&mut self) {
+        match self.ask_program() {
+            Ok(asked) => {
+                let pid = asked.pid.as_raw_nonzero().get();
+                info!(path = ?self.installed.path, pid, "The installed program is asked whether it can take over.");
+                self.asked = Some(asked);
+            }
+            Err(error) => self.refuse_program(format!("{:?} cannot be started: {}", self.installed.path, told(&error))),
+        }
+    }
+
+    fn ask_program(&self) -> Result<Asked, HandoverError> {
+        let file = program::open(&self.installed.path)?;
+        let state = memory("task-mcp-handover", &serde_json::to_vec(&self.save(&file)?)?)?;
+        let settings = memory("task-mcp-settings", b"")?;
+        let (stream, theirs) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        let spawned = try_program(&Trial {
+            program: &program::through(&file),
+            args: &self.installed.args,
+            env: &self.installed.env,
+            handover: (VARIABLE, &asks(state.as_fd(), settings.as_fd())),
+            inherited: &[state.as_fd(), settings.as_fd()],
+            stderr: theirs.into(),
+        })?;
+        Ok(Asked { file, pid: spawned.pid, pidfd: spawned.pidfd, stream, words: Vec::new(), settings })
+    }
+
+    /// What the program that is asked says; its end is its answer.
+    pub(crate) fn hear_asked(&mut self) {
+        let Some(asked) = &mut self.asked else { return };
+        asked.listen();
+        let status = match waitpid(Some(asked.pid), WaitOptions::NOHANG) {
+            Ok(None) | Err(rustix::io::Errno::INTR) => return,
+            Ok(Some((_, status))) => status.exit_status(),
+            // Process 1 may have reaped it with the orphans; what it wrote tells.
+            Err(_) => None,
+        };
+        let Some(mut asked) = self.asked.take() else { return };
+        asked.listen();
+        let has_settings = rustix::fs::fstat(&asked.settings).is_ok_and(|found| found.st_size > 0);
+        if status.unwrap_or(0) == 0 && has_settings {
+            self.good = Some(Good { file: asked.file, settings: asked.settings });
+            self.events.push(Event::Checked { ok: true });
+        } else {
+            let words = asked.words();
+            let code = status.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
+            self.refuse_program(format!("{:?} cannot take over; it ended with {code}{words}", self.installed.path));
+        }
+    }
+
+    /// It did not answer in time.
+    pub(crate) fn give_check_up(&mut self) {
+        let Some(mut asked) = self.asked.take() else { return };
+        asked.listen();
+        let _ = pidfd_send_signal(&asked.pidfd, Signal::KILL);
+        // A killed process is gone in a moment.
+        let _ = waitpid(Some(asked.pid), WaitOptions::empty());
+        let reason = format!("{:?} did not answer in time{}", self.installed.path, asked.words());
+        error!(reason, "The installed program cannot take over.");
+        self.revisions.refusal = Some(reason);
+    }
+
+    fn refuse_program(&mut self, reason: String) {
+        error!(reason, "The installed program cannot take over.");
+        self.revisions.refusal = Some(reason);
+        self.events.push(Event::Checked { ok: false });
+    }
+
+    /// What is to be polled of the program that is asked.
+    pub(crate) fn asked_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.asked.iter().map(|asked| asked.pidfd.as_fd())
+    }
+
+    /// Becomes the other program. Returns only if that failed; then everything is as it was.
+    pub(crate) fn replace_program(&mut self) {
+        let failure = match self.good.take() {
+            Some(good) => match self.execute(&good) {
+                Ok(never) => match never {},
+                Err(error) => told(&error),
+            },
+            None => "nobody was asked".to_owned(),
+        };
+        let reason = format!("{:?} cannot be executed: {failure}", self.installed.path);
+        error!(reason, "The installed program cannot take over.");
+        self.revisions.refusal = Some(reason);
+        self.events.push(Event::NotReplaced);
+    }
+
+    fn execute(&mut self, good: &Good) -> Result<std::convert::Infallible, HandoverError> {
+        // What was said until now is heard; what comes later waits in the links.
+        self.hear_processes();
+        for fold in &mut self.folds {
+            let _ = fold.fold();
+        }
+        let this = program::open_this()?;
+        let saved = self.save(&this)?;
+        let state = memory("task-mcp-handover", &serde_json::to_vec(&saved)?)?;
+        let path = c_string(program::through(&good.file).into_os_string())?;
+        let args = self.installed.args.iter().cloned().map(c_string).collect::<io::Result<Vec<_>>>()?;
+        let own = (OsString::from(VARIABLE), OsString::from(tells(state.as_fd(), good.settings.as_fd())));
+        let given: Vec<(OsString, OsString)> = self.installed.env.iter().cloned().chain([own]).collect();
+        let kept = std::env::vars_os().filter(|(name, _)| given.iter().all(|(other, _)| other != name));
+        let env = kept.chain(given.iter().cloned()).map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            c_string(name)
+        });
+        let env = env.collect::<io::Result<Vec<_>>>()?;
+        info!(path = ?self.installed.path, "The instance goes on with the installed program.");
+        // Handlers end with this program, so signals wait until the next one has its own.
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).map_err(io::Error::from)?;
+        for signal in self.signals.undelivered() {
+            // It was delivered and nobody has looked at it yet: it is delivered again.
+            let _ = raise(signal);
+        }
+        let stays = || self.kept_open(&this, &state, &good.settings);
+        let cleared = stays().try_for_each(|fd| fcntl_setfd(fd, FdFlags::empty()));
+        let failed = match cleared {
+            Ok(()) => match nix::unistd::execve(&path, &args, &env) {
+                Ok(never) => return Ok(never),
+                Err(errno) => io::Error::from(errno),
+            },
+            Err(errno) => errno.into(),
+        };
+        for fd in stays() {
+            let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(io::Error::from)?;
+        Err(failed.into())
+    }
+
+    /// Everything as data; `this` is the program of this process.
+    fn save(&self, this: &OwnedFd) -> Result<Saved, HandoverError> {
+        let boards = std::iter::once(SavedBoard { fd: raw(&self.shared.scoreboard), seen: Vec::new() });
+        // Nobody counts on the others any more.
+        let used = |place: usize, fold: &Fold| {
+            fold.running().next().is_some() || self.processes.values().any(|process| process.board == place)
+        };
+        let older = (1..).zip(&self.folds).filter(|(place, fold)| used(*place, fold));
+        let places: Vec<usize> = std::iter::once(0).chain(older.clone().map(|(place, _)| place)).collect();
+        let older = older.map(|(_, fold)| SavedBoard { fd: raw(fold.old()), seen: fold.seen() });
+        let mut programs = vec![raw(this)];
+        let mut revisions = Vec::new();
+        for (number, revision) in self.revisions.iter() {
+            let program = match &revision.program {
+                Program::This => SavedProgram::File(0),
+                Program::File(fd) => {
+                    programs.push(raw(fd));
+                    SavedProgram::File(programs.len() - 1)
+                }
+                Program::Path(path) => SavedProgram::Path(path.clone()),
+            };
+            revisions.push(SavedRevision { number, snapshot: raw(&revision.snapshot), program });
+        }
+        let processes = self.processes.iter().map(|(generation, process)| SavedProcess {
+            generation: *generation,
+            post: process.post,
+            pid: process.pid.as_raw_nonzero().get(),
+            pidfd: raw(&process.pidfd),
+            link: process.link.as_ref().map(Link::save),
+            seat: process.seat_index,
+            board: places.iter().position(|place| *place == process.board).unwrap_or_default(),
+            revision: process.revision,
+        });
+        // The state is data; a copy of it is made the way it travels.
+        let state = serde_json::from_value(serde_json::to_value(&self.state)?)?;
+        Ok(Saved {
+            version: VERSION,
+            build: self.build.clone(),
+            started_ms: self.own_seat.started_ms(),
+            state,
+            lock: raw(self.instance.lock()),
+            control: self.control.save(),
+            listeners: self.listeners.save(),
+            boards: boards.chain(older).collect(),
+            epochs: raw(&self.shared.epochs),
+            revisions,
+            programs,
+            processes: processes.collect(),
+            records: self.records.iter().map(|(post, record)| (*post, record.clone())).collect(),
+            events: self.events.clone(),
+        })
+    }
+
+    /// Every descriptor that [`Saved`] names, and what carries it.
+    fn kept_open<'a>(
+        &'a self,
+        this: &'a OwnedFd,
+        state: &'a OwnedFd,
+        settings: &'a OwnedFd,
+    ) -> impl Iterator<Item = BorrowedFd<'a>> {
+        let shared = [self.shared.scoreboard.as_fd(), self.shared.epochs.as_fd(), self.instance.lock().as_fd()];
+        let carriers = [this, state, settings].map(AsFd::as_fd);
+        let snapshots = self.revisions.iter().map(|(_, revision)| revision.snapshot.as_fd());
+        let programs = self.revisions.iter().filter_map(|(_, revision)| match &revision.program {
+            Program::File(fd) => Some(fd.as_fd()),
+            Program::This | Program::Path(_) => None,
+        });
+        shared
+            .into_iter()
+            .chain(carriers)
+            .chain(snapshots)
+            .chain(programs)
+            .chain(self.folds.iter().map(|fold| fold.old().as_fd()))
+            .chain(self.processes.values().flat_map(Running::fds))
+            .chain(self.listeners.named().map(|(_, socket)| socket))
+            .chain(self.control.all_fds())
+    }
+
+    /// Goes on with an instance that another program handed over.
+    pub(crate) fn take_over(launch: Launch, taken: Taken) -> Result<Self, SupervisorError> {
+        let Launch { configured, read_settings, installed, series, build, extra_args, on_ready, logs, .. } = launch;
+        let Saved {
+            build: earlier,
+            started_ms,
+            state,
+            lock,
+            control,
+            listeners,
+            boards,
+            epochs,
+            revisions,
+            programs,
+            processes,
+            records,
+            events,
+            ..
+        } = taken.saved;
+        let lost = SupervisorError::TakeOver;
+        // It was executed by the number of a descriptor; the kernel keeps 15 characters of a better name, for people.
+        let _ = std::fs::write("/proc/self/comm", "task-mcp");
+        let signals = Signals::take_over()?;
+        let mut series = with_slots(series, state.slots_max());
+        complete(&mut series);
+        let plan = Plan { seats: state.seats(), series };
+        let epochs = Epochs::open(take_over(epochs).map_err(lost)?)?;
+        let mut maps = Vec::with_capacity(boards.len());
+        for board in boards {
+            maps.push((Scoreboard::open(take_over(board.fd).map_err(lost)?)?, board.seen));
+        }
+        let goes_on = maps.first().is_some_and(|(board, _)| board.fits(&plan));
+        if !goes_on {
+            maps.insert(0, (Scoreboard::create(&plan)?, Vec::new()));
+        }
+        let mut maps = maps.into_iter();
+        let Some((scoreboard, _)) = maps.next() else { return Err(lost(ErrorKind::InvalidData.into())) };
+        let own_seat = Self::own_seat(&scoreboard)?;
+        if !goes_on {
+            own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, started_ms);
+            own_seat.set_state(SeatState::Live);
+        }
+        // The manager keeps the others already, and knows that they are the same.
+        let before: Vec<OwnedFd> = maps.as_slice().iter().filter_map(|(board, _)| board.try_clone_fd().ok()).collect();
+        let outdated: Vec<(String, OwnedFd)> =
+            before.into_iter().map(|board| (SCOREBOARD_NAME.to_owned(), board)).collect();
+        let manager = ServiceManager::from_environment(&outdated);
+        let folds: Vec<Fold> = maps.map(|(board, seen)| Fold::resume(board, own_seat.clone(), &seen)).collect();
+        let mut supervisor = Self {
+            tally: Tally::new(&scoreboard, &own_seat),
+            listeners: Listeners::restore(listeners).map_err(lost)?,
+            control: Server::restore(control, monotonic_ms()).map_err(lost)?,
+            instance: Instance::restore(take_over(lock).map_err(lost)?),
+            revisions: Revisions::restore(revisions, programs).map_err(lost)?,
+            records: records.into_iter().collect(),
+            processes: std::collections::BTreeMap::new(),
+            state,
+            shared: SharedMemory { scoreboard, epochs },
+            folds,
+            own_seat,
+            installed,
+            read_settings,
+            events,
+            exit: None,
+            steering: Steering::default(),
+            extra_args,
+            on_ready: Some(on_ready),
+            asked: None,
+            good: None,
+            signals,
+            is_init: std::process::id() == 1,
+            folded_ms: 0,
+            replaces: false,
+            // The settings were read anew.
+            log_level: None,
+            manager,
+            logs,
+            build,
+        };
+        for process in processes {
+            let (generation, board) = (process.generation, process.board + usize::from(!goes_on));
+            let running = supervisor.resume(process, board).map_err(lost)?;
+            supervisor.processes.insert(generation, running);
+        }
+        info!(before = earlier, now = supervisor.build, "This program has taken the instance over.");
+        supervisor.replace_all(configured);
+        Ok(supervisor)
+    }
+
+    fn resume(&self, saved: SavedProcess, board: usize) -> io::Result<Running> {
+        let missing = || io::Error::from(ErrorKind::NotFound);
+        let scoreboard = match board.checked_sub(1) {
+            None => &self.shared.scoreboard,
+            Some(older) => self.folds.get(older).ok_or_else(missing)?.old(),
+        };
+        Ok(Running {
+            post: saved.post,
+            pid: Pid::from_raw(saved.pid).ok_or_else(missing)?,
+            pidfd: take_over(saved.pidfd)?,
+            seat: scoreboard.seat(saved.seat).ok_or_else(missing)?,
+            seat_index: saved.seat,
+            board,
+            revision: saved.revision,
+            starvation: Starvation::default(),
+            link: match saved.link {
+                Some((fd, read)) => Some(Link::restore(take_over(fd)?, &read)?),
+                None => None,
+            },
+        })
+    }
+
+    /// Asks for every process to be replaced by one of this program with the settings it has read.
+    fn replace_all(&mut self, configured: crate::Configured) {
+        let wanted = configured.settings.server.workers;
+        let before = self.revisions.get(self.state.revision()).and_then(Revision::workers);
+        let policy = policy(&configured.settings, wanted);
+        let event = match self.add_revision(configured, Program::This) {
+            Ok(revision) => {
+                let workers = Some(wanted.min(self.state.slots_max())).filter(|_| before != Some(wanted));
+                let change = Change { policy, workers, new_workers: true, new_admin: true };
+                Event::TakenOver { revision, change }
+            }
+            Err(error) => {
+                let reason = told(&error);
+                warn!(reason, "The settings this program has read cannot be had; the processes before go on.");
+                self.revisions.refusal = Some(reason);
+                Event::NotReplaced
+            }
+        };
+        self.events.push(event);
+    }
+}
+
+impl Asked {
+    /// Takes in what it says, and keeps the end of it.
+    fn listen(&mut self) {
+        let mut bytes = [0; WORDS_BYTES];
+        // At most so much in one pass, however much it says.
+        for _ in 0..16 {
+            match self.stream.read(&mut bytes) {
+                Ok(count) if count > 0 => {
+                    self.words.extend_from_slice(bytes.get(..count).unwrap_or_default());
+                    let surplus = self.words.len().saturating_sub(WORDS_BYTES);
+                    self.words.drain(..surplus);
+                }
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    fn words(&self) -> String {
+        let words = String::from_utf8_lossy(&self.words);
+        if words.trim().is_empty() { String::new() } else { format!(": {}", words.trim()) }
+    }
+}
+
+fn raw(fd: &impl AsFd) -> RawFd {
+    fd.as_fd().as_raw_fd()
+}
+
+fn c_string(text: OsString) -> io::Result<CString> {
+    // An argument with a zero byte cannot have come from execve(2).
+    CString::new(OsStringExt::into_vec(text)).map_err(|_| ErrorKind::InvalidInput.into())
+}
