@@ -40,6 +40,8 @@ enum Move {
     Drain,
     /// A process that serves drains though nobody asked it to.
     Leaves(usize),
+    /// Everything becomes ready, sends heartbeats and goes on for a second.
+    Settle,
     /// A worker has accepted all requests it may, or holds too much memory.
     Worn(usize, bool),
 }
@@ -521,6 +523,16 @@ impl World {
             }
             Move::Stop => self.event(Event::Stop),
             Move::Drain => self.event(Event::Drain),
+            Move::Settle => {
+                let all: Vec<u64> = self.alive.keys().copied().collect();
+                for generation in all {
+                    // What was done before may have ended it.
+                    let Some(fake) = self.alive.get_mut(&generation) else { continue };
+                    (fake.was_ready, fake.beats) = (true, Beats::Sent);
+                    self.event(Event::Ready { generation });
+                }
+                self.play(&Move::Watch(1_000 / LOOK_MS + 1));
+            }
             Move::Worn(index, by_requests) => {
                 let Some(generation) = self.pick(index) else { return };
                 let (requests, rss_bytes) = if by_requests { (100, None) } else { (0, Some(100)) };
@@ -606,6 +618,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::Upgrade),
         2 => (prop::bool::weighted(0.7), prop::bool::weighted(0.7)).prop_map(|(ok, starts)| Move::Checked(ok, starts)),
         2 => any::<usize>().prop_map(Move::Leaves),
+        4 => Just(Move::Settle),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(index, by_requests)| Move::Worn(index, by_requests)),
         2 => (0u16..6).prop_map(Move::ScaleTo),
         1 => (0u32..2).prop_map(Move::Waiting),

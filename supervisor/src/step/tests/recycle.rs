@@ -119,14 +119,23 @@ fn nobody_is_recycled_while_something_is_amiss_or_changes() {
 }
 
 #[test]
-fn a_restart_that_is_asked_for_waits_for_it_and_so_does_a_smaller_number() {
+fn a_restart_that_is_asked_for_waits_until_the_old_worker_has_left() {
+    let mut bench = Bench::recycling();
+    assert_eq!(spawns(&bench.uses(2, SERVED_ALL)), [(Post::Worker(1), 4)]);
+    assert_eq!(spawns(&bench.event(Event::Restart)), [], "slot 0 could be restarted, but one is replaced already");
+    assert_eq!(spawns(&bench.ready(4)), []);
+    assert_eq!(spawns(&bench.exits(2, 0)), [(Post::Worker(0), 5)], "the canary of the restart");
+}
+
+#[test]
+fn a_slot_is_not_closed_meanwhile() {
     let mut bench = Bench::recycling();
     bench.uses(1, SERVED_ALL);
-    assert_eq!(spawns(&bench.event(Event::Restart)), []);
     bench.event(Event::ScaleTo { workers: 1 });
     bench.ready(4);
     assert_eq!(bench.state.emptying(), None);
-    assert_eq!(spawns(&bench.exits(1, 0)), [(Post::Worker(0), 5)], "the canary of the restart");
+    bench.exits(1, 0);
+    assert_eq!(bench.state.emptying(), Some(1));
 }
 
 #[test]
