@@ -9,6 +9,8 @@
 //! - `crash_loop`: workers that cannot start
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
 //! - `logs`: level and file change while it runs; the state of everything on demand
+//! - `reload`: settings that change while it runs
+//! - `upgrade`: another program takes over
 //! - `hang`: workers that stop answering
 //! - `rolling`: many restarts, crashes and changes of size leave nothing behind
 //! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
@@ -44,6 +46,7 @@ mod headers;
 mod lane;
 mod logs;
 mod metrics;
+mod reload;
 mod rolling;
 mod scarce;
 mod settings;
@@ -51,3 +54,4 @@ mod start;
 mod stop;
 mod streams;
 mod together;
+mod upgrade;

@@ -38,6 +38,8 @@ fn rolling_restarts_fail_no_call_on_fresh_and_on_kept_connections() {
         if round % 2 == 0 {
             control.restart();
         } else {
+            // A key that workers read when they start.
+            server.write_settings(&format!("limits.keep_alive_s = {}\n", 100 + round));
             server.signal(Signal::SIGHUP);
         }
         eventually(Duration::from_secs(30), "all workers are new", || {

@@ -174,6 +174,10 @@ impl Server {
         let mut requests = Vec::new();
         for client in &mut self.clients {
             client.read(now_ms);
+            if client.awaits.is_some() {
+                // Its time to be idle begins with the answer.
+                client.heard_ms = now_ms;
+            }
             // What a client asked for goes on without it.
             client.gone |= client.ended && client.hung_up();
             while client.awaits.is_none() && !client.leaves && !client.gone {
