@@ -133,6 +133,9 @@ fn tls(settings: &Settings, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Least resident memory at which a worker may be replaced, in bytes.
+const RECYCLE_RSS_MIN_BYTES: u64 = 64 << 20;
+
 fn times(settings: &Settings, findings: &mut Vec<Finding>) {
     let (server, limits, supervisor) = (&settings.server, &settings.limits, &settings.supervisor);
     if server.heartbeat_ms >= limits.idle_timeout_s.saturating_mul(1000) {
@@ -154,6 +157,17 @@ fn times(settings: &Settings, findings: &mut Vec<Finding>) {
             "lower supervisor.lame_duck_ms or raise supervisor.drain_timeout_s",
         );
         findings.push(error(&["supervisor.lame_duck_ms", "supervisor.drain_timeout_s"], flaw));
+    }
+    if (1..RECYCLE_RSS_MIN_BYTES).contains(&supervisor.recycle_rss_bytes) {
+        let flaw = Flaw::new(
+            format!(
+                "{} bytes are less than {RECYCLE_RSS_MIN_BYTES}, which a worker may need from its start: it would be replaced \
+                 all the time",
+                supervisor.recycle_rss_bytes
+            ),
+            "raise supervisor.recycle_rss_bytes, or set it to 0 for no limit",
+        );
+        findings.push(error(&["supervisor.recycle_rss_bytes"], flaw));
     }
     if supervisor.restart_delay_ms > supervisor.restart_delay_max_ms {
         let flaw = Flaw::new(

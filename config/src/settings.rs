@@ -261,6 +261,12 @@ pub struct Supervisor {
     pub restart_delay_max_ms: u64,
     /// Early deaths of one slot within a minute that open its breaker.
     pub restart_limit: u32,
+    /// Age at which a worker is replaced, in seconds; 0 = none.
+    pub recycle_after_s: u64,
+    /// Requests after which a worker is replaced; 0 = none.
+    pub recycle_requests: u64,
+    /// Resident memory over which a worker is replaced, in bytes; 0 = none.
+    pub recycle_rss_bytes: u64,
 }
 
 /// Section `[telemetry]`.

@@ -223,6 +223,10 @@ impl Supervisor {
             Notice::ReloadFailed { what: What::Program, replaced, reason } => {
                 error!(replaced, ?reason, "The new program is not in force; the one before goes on.");
             }
+            Notice::RecycleBegun { post, reason } => {
+                info!(process = %post, ?reason, "A worker has reached a limit and is recycled: its successor is started.");
+            }
+            Notice::Recycled { post, reason } => info!(process = %post, ?reason, "A worker was recycled."),
             Notice::GaveUp { exit } => {
                 error!(exit_code = exit.code(), "No process ever became ready; see its last message above. Giving up.");
             }

@@ -27,7 +27,7 @@ use crate::program::{Installed, Program};
 use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
-use crate::step::{Event, LOOK_MS, MAX_SLOTS, Policy, Post, State, step};
+use crate::step::{Event, LOOK_MS, Limits, MAX_SLOTS, Policy, Post, State, step};
 use crate::tally::{Tally, with_slots};
 use crate::upgrade::{Asked, Good};
 use crate::{Exit, Launch, Logs, OnReady, SupervisorError};
@@ -407,6 +407,11 @@ pub(crate) fn policy(settings: &Settings, workers: u16) -> Policy {
         restart_delay_ms: settings.supervisor.restart_delay_ms,
         restart_delay_max_ms: settings.supervisor.restart_delay_max_ms,
         restart_limit: settings.supervisor.restart_limit,
+        recycle: Limits {
+            age_ms: settings.supervisor.recycle_after_s.saturating_mul(1000),
+            requests: settings.supervisor.recycle_requests,
+            rss_bytes: settings.supervisor.recycle_rss_bytes,
+        },
     }
 }
 

@@ -4,7 +4,7 @@ mod slots;
 
 use task_mcp_scoreboard::{Counter, Gauge, Kind, Scoreboard, Seat, Series};
 
-use crate::step::{KillReason, Notice, Post, Purpose, ReloadFailure, RestartFailure, State, What};
+use crate::step::{KillReason, Notice, Post, Purpose, Reason, ReloadFailure, RestartFailure, State, What};
 use slots::Slots;
 
 /// Processes started in the place of a dead one; label `process`.
@@ -17,6 +17,8 @@ const ROLLING_RESTARTS: &str = "task_mcp_rolling_restarts_total";
 const RELOADS: &str = "task_mcp_reloads_total";
 /// Upgrades of the program; label `result`.
 const UPGRADES: &str = "task_mcp_upgrades_total";
+/// Workers replaced because they had reached a limit; label `reason`.
+const RECYCLED: &str = "task_mcp_workers_recycled_total";
 /// Requests that ended with the process that served them, streams among them.
 const REQUESTS_LOST: &str = "task_mcp_requests_lost_total";
 /// Processes killed; label `reason`.
@@ -59,6 +61,10 @@ pub fn series() -> Vec<Series> {
     ] {
         all.extend(RESULTS.map(|result| one(name, help, Kind::Counter, &[(RESULT, result)])));
     }
+    for reason in RECYCLE_REASONS {
+        let help = "Workers replaced because they had reached a limit of age, requests or memory.";
+        all.push(one(RECYCLED, help, Kind::Counter, &[(REASON, recycle_label(reason))]));
+    }
     let help = "Requests that ended with the process that served them, streams among them.";
     all.push(one(REQUESTS_LOST, help, Kind::Counter, &[]));
     for reason in REASONS {
@@ -87,6 +93,7 @@ pub(crate) struct Tally {
     rolling_restarts: [Option<Counter>; 2],
     reloads: [Option<Counter>; 2],
     upgrades: [Option<Counter>; 2],
+    recycled: Vec<(Reason, Option<Counter>)>,
     by_slot: Slots,
     lost: Option<Counter>,
     killed: Vec<(KillReason, Option<Counter>)>,
@@ -105,6 +112,9 @@ impl Tally {
             rolling_restarts: RESULTS.map(|result| counter(ROLLING_RESTARTS, &[(RESULT, result)])),
             reloads: RESULTS.map(|result| counter(RELOADS, &[(RESULT, result)])),
             upgrades: RESULTS.map(|result| counter(UPGRADES, &[(RESULT, result)])),
+            recycled: RECYCLE_REASONS
+                .map(|reason| (reason, counter(RECYCLED, &[(REASON, recycle_label(reason))])))
+                .into(),
             by_slot: Slots::new(scoreboard, own),
             lost: counter(REQUESTS_LOST, &[]),
             killed: REASONS.map(|reason| (reason, counter(KILLED, &[(REASON, label(reason))]))).into(),
@@ -139,6 +149,10 @@ impl Tally {
             Notice::RestartFailed { purpose: Purpose::Restart, reason: RestartFailure::Died { .. }, .. } => {
                 outcome(&self.rolling_restarts, false);
             }
+            Notice::Recycled { reason, .. } => {
+                let counter = self.recycled.iter().find(|(one, _)| *one == reason);
+                count(counter.and_then(|(_, counter)| counter.as_ref()), 1);
+            }
             Notice::Unchanged => outcome(&self.reloads, true),
             Notice::Reloaded { what, .. } => outcome(of_what(what), true),
             Notice::ReloadFailed { reason: ReloadFailure::Stopping, .. } => {}
@@ -153,9 +167,9 @@ impl Tally {
         self.by_slot.look(state, now_ms);
     }
 
-    /// Whether the queues are to be read; once a second.
-    pub(crate) fn queues_due(&mut self, now_ms: u64) -> bool {
-        self.by_slot.queues_due(now_ms)
+    /// Whether what costs a system call is to be looked at; once a second.
+    pub(crate) fn sample_due(&mut self, now_ms: u64) -> bool {
+        self.by_slot.sample_due(now_ms)
     }
 
     /// What waits in the sockets of a slot.
@@ -191,6 +205,16 @@ const REASONS: [KillReason; 5] = [
     KillReason::DrainDeadline,
     KillReason::SecondSignal,
 ];
+
+const RECYCLE_REASONS: [Reason; 3] = [Reason::Age, Reason::Requests, Reason::Memory];
+
+fn recycle_label(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Age => "age",
+        Reason::Requests => "requests",
+        Reason::Memory => "memory",
+    }
+}
 
 fn label(reason: KillReason) -> &'static str {
     match reason {

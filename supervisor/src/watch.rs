@@ -1,17 +1,18 @@
-//! Looks at the heartbeats on the scoreboard, and at the queue of a slot that is to be closed.
+//! Looks at the heartbeats on the scoreboard and at the queue of a slot that is to be closed; once a second at all queues, and
+//! at how worn the workers are.
+
+use std::fs;
 
 use task_mcp_scoreboard::{SeatState, monotonic_ms};
 
 use crate::run::Supervisor;
-use crate::step::{Event, LOOK_MS};
+use crate::step::{Event, LOOK_MS, Post};
 
 impl Supervisor {
     /// Tells the heartbeat of every process that serves or drains.
     pub(crate) fn watch(&mut self) {
-        if self.tally.queues_due(monotonic_ms()) {
-            for slot in 0..self.state.worker_slots() {
-                self.tally.queue(slot, self.listeners.waiting(slot));
-            }
+        if self.tally.sample_due(monotonic_ms()) {
+            self.sample();
         }
         if let Some(slot) = self.state.emptying() {
             self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
@@ -37,5 +38,47 @@ impl Supervisor {
             };
             self.events.push(Event::Pulse { generation: *generation, heartbeat_ms, starved });
         }
+    }
+
+    /// What is looked at once a second: the queues of all slots, and how worn the workers are if that matters.
+    fn sample(&mut self) {
+        for slot in 0..self.state.worker_slots() {
+            self.tally.queue(slot, self.listeners.waiting(slot));
+        }
+        if !self.state.recycles() {
+            return;
+        }
+        for (generation, process) in &self.processes {
+            let seat = &process.seat;
+            if process.post == Post::Admin || seat.generation() != *generation || seat.state() != SeatState::Live {
+                continue;
+            }
+            self.events.push(Event::Usage {
+                generation: *generation,
+                age_ms: monotonic_ms().saturating_sub(seat.started_ms()),
+                requests: seat.own_requests(),
+                rss_bytes: resident_bytes(process.pid.as_raw_nonzero().get()),
+            });
+        }
+    }
+}
+
+/// Resident memory of a process, in bytes (`statm`, proc_pid_statm(5)); `None` where `/proc` is hidden.
+fn resident_bytes(pid: i32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn the_memory_of_this_process_is_known_and_that_of_none_is_not() {
+        let own = resident_bytes(std::process::id() as i32).unwrap();
+        assert!((100_000..10_000_000_000).contains(&own), "{own}");
+        assert_eq!(resident_bytes(i32::MAX), None);
     }
 }

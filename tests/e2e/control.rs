@@ -14,7 +14,7 @@ use task_mcp_bench::{Control, Outcome, Plan, Report, Reuse, run};
 use crate::support::{Caller, Dialect, Server, Signal, Tree, eventually, modern_call, run_alone};
 
 /// Runs `task-mcp ctl` on the server's socket: exit status and standard output.
-fn ctl(server: &Server, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn ctl(server: &Server, arguments: &[&str]) -> (i32, String) {
     let socket = server.folder().join("run/control.sock");
     let mut all = vec!["ctl", "--socket", socket.to_str().unwrap(), "--timeout-s", "60"];
     all.extend(arguments);
@@ -40,7 +40,7 @@ fn live(server: &Server) -> BTreeSet<u64> {
 }
 
 /// Acts while clients call, on kept and on fresh connections, and returns what became of their calls.
-fn under_load(server: &Server, act: impl FnOnce()) -> [Report; 2] {
+pub(crate) fn under_load(server: &Server, act: impl FnOnce()) -> [Report; 2] {
     let plan = |reuse| {
         let mut plan = Plan::new(server.address(), modern_call("test_sleep", json!({"ms": 5})));
         (plan.connections, plan.reuse, plan.max_duration) = (4, reuse, Duration::from_secs(60));

@@ -4,14 +4,17 @@
 //! that runs its processes; what this machine stood still meanwhile comes on top, as far as the test itself could see it.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use task_mcp_bench::{Outcome, Plan, Reuse, run};
+use task_mcp_bench::{Outcome, Plan, Reuse, fetch, run};
 
-use crate::support::{Control, Load, Process, Server, Signal, Sockets, Stalls, Tree, modern_call, sockets_of, steady};
+use crate::support::{
+    Control, Load, Metrics, Process, Server, Signal, Sockets, Stalls, Tree, modern_call, sockets_of, steady,
+};
 
 const WORKERS: usize = 3;
 const PARKED_WITHIN: Duration = Duration::from_millis(250);
@@ -155,4 +158,35 @@ fn metrics_are_answered_while_every_worker_is_overloaded() {
     handle.stop();
     drop(server);
     drop(spins.join().unwrap());
+}
+
+/// With a fair share of the processors the busy loop is silent and runs all the same: that is not want of a processor.
+#[test]
+fn a_busy_loop_beside_four_others_is_replaced_within_six_seconds() {
+    let tree = Tree::new();
+    let server = server(&tree);
+    let address = server.address();
+    let busy = AtomicBool::new(true);
+    let killed = |now: &Metrics| now.sum("task_mcp_processes_killed_total", &[("reason", "hung")]) == 1.0;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while busy.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let spin = modern_call("test_spin", json!({"ms": 60_000}));
+        let call = scope.spawn(move || fetch(address, &spin, Duration::from_secs(60)));
+        let since = Instant::now();
+        let mut stalls = Stalls::default();
+        while !server.try_metrics().is_some_and(|now| killed(&now)) && since.elapsed() < stalls.allow(REPLACED_WITHIN) {
+            stalls.sleep(LOOK_EVERY);
+        }
+        let took = since.elapsed();
+        busy.store(false, Ordering::Relaxed);
+        assert!(took < stalls.allow(REPLACED_WITHIN), "not replaced after {took:?}, {stalls:?}");
+        assert!(call.join().unwrap().is_err(), "the call that spins dies with its worker");
+    });
+    server.wait_workers(WORKERS, &[]);
 }

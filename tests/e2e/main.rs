@@ -8,6 +8,7 @@
 //! - `chaos`: workers killed each second under load, every loss assigned to a kill
 //! - `crash_loop`: workers that cannot start
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
+//! - `recycle`: workers that have reached a limit
 //! - `logs`: level and file change while it runs; the state of everything on demand
 //! - `reload`: settings that change while it runs
 //! - `upgrade`: another program takes over
@@ -46,6 +47,7 @@ mod headers;
 mod lane;
 mod logs;
 mod metrics;
+mod recycle;
 mod reload;
 mod rolling;
 mod scarce;

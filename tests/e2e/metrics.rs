@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use task_mcp_bench::{Outcome, Plan, Request, Reuse, run};
 
-use crate::support::{Caller, Dialect, Metrics, Server, Signal, Tree, eventually, modern_call, run_alone};
+use crate::support::{Caller, Dialect, Metrics, Server, Signal, Tree, eventually, modern_call};
 
 #[test]
 fn requests_over_two_workers_add_up_to_what_the_client_sent() {
@@ -84,12 +84,10 @@ fn families_have_their_types_and_buckets_reach_from_microseconds_to_seconds() {
     assert!(metrics.bounds("http_request_duration_seconds_bucket").any(|bound| bound < 1e-4));
 }
 
-/// Runs `task-mcp ctl` on the server's socket; it must succeed.
+/// Runs `task-mcp ctl`; it must succeed.
 fn ctl(server: &Server, arguments: &[&str]) {
-    let socket = server.folder().join("run/control.sock");
-    let all = [&["ctl", "--socket", socket.to_str().unwrap(), "--timeout-s", "60"], arguments].concat();
-    let ran = run_alone(server.folder(), &all);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    let (code, told) = crate::control::ctl(server, arguments);
+    assert_eq!(code, 0, "{told}");
 }
 
 /// A metric of one slot.

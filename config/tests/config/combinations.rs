@@ -41,6 +41,14 @@ fn times_fit_each_other() {
 }
 
 #[test]
+fn a_worker_is_not_recycled_for_what_it_needs_from_its_start() {
+    let said = Fixture::new().set("supervisor.recycle_rss_bytes=67108863").problem();
+    assert!(said.contains("67108864") && said.contains("raise supervisor.recycle_rss_bytes"), "{said}");
+    Fixture::new().set("supervisor.recycle_rss_bytes=67108864").loaded();
+    Fixture::new().set("supervisor.recycle_rss_bytes=0").loaded();
+}
+
+#[test]
 fn certificate_and_key_come_together() {
     assert!(Fixture::new().env("TLS_CERT", "c").problem().contains("only one is set"));
     assert!(Fixture::new().set("tls.client_ca=c").problem().contains("set tls.cert and tls.key too"));

@@ -11,8 +11,8 @@ use crate::{ScoreboardError, Series};
 
 /// "TMCPSCOR" in ASCII.
 pub(crate) const MAGIC: u64 = 0x544d_4350_5343_4f52;
-/// Raised with every change of the header or of the fixed words of a seat. Version 2 added the thread that serves, in a word
-/// that was 0 before.
+/// Raised with every change of the header or of the fixed words of a seat. Version 2 added the thread that serves and the
+/// requests before the present process, in words that were 0 before.
 pub(crate) const VERSION: u64 = 2;
 /// The oldest version that is still read, so that the counts of the program before this one can be taken over: all positions
 /// follow from the directory in the same way.
@@ -50,6 +50,7 @@ pub(crate) mod fixed {
     pub(crate) const REQUESTS: usize = 11;
     pub(crate) const STREAMS: usize = 12;
     pub(crate) const CONNECTIONS: usize = 13;
+    pub(crate) const REQUESTS_BEFORE: usize = 14;
     /// Where the cells of the series begin.
     pub(crate) const WORDS: usize = 16;
 }

@@ -33,7 +33,7 @@
 //! | word | writer | ordering | when its writer dies |
 //! |---|---|---|---|
 //! | header and directory | creator, before it shares the descriptor | plain; `fork` or descriptor passing orders it | complete or never shared |
-//! | pid, slot, generation, role, start | the seat's process, in `begin` | relaxed, published by state | stale; state `Exited` says so |
+//! | pid, slot, generation, role, start, requests before | the seat's process, in `begin` | relaxed, published by state | stale; state `Exited` says so |
 //! | state | the seat's process; after it was reaped the supervisor (`retire`) | release / acquire | `retire` writes `Exited` |
 //! | heartbeat | the seat's process, the thread that serves | relaxed | stops; `retire` leaves it |
 //! | thread that serves | the seat's process: `begin` writes 0, then that thread itself | relaxed | stale until the next `begin` |

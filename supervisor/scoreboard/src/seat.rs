@@ -65,6 +65,7 @@ impl Seat {
         self.set(fixed::STARTED_MS, now_ms);
         self.set(fixed::HEARTBEAT_MS, now_ms);
         self.set(fixed::TID, 0);
+        self.set(fixed::REQUESTS_BEFORE, self.requests());
         // Publishes the words above: whoever sees the state sees them too.
         self.set_state(SeatState::Starting);
     }
@@ -150,6 +151,11 @@ impl Seat {
     /// Requests accepted by all processes that had this seat.
     pub fn requests(&self) -> u64 {
         self.get(fixed::REQUESTS)
+    }
+
+    /// Requests accepted by the present process.
+    pub fn own_requests(&self) -> u64 {
+        self.requests().saturating_sub(self.get(fixed::REQUESTS_BEFORE))
     }
 
     /// A stream was opened.

@@ -34,7 +34,10 @@ fn another_process_sees_the_same_directory_and_numbers() {
     assert_eq!(seen.tid(), None);
     seat.served_by(43);
     assert_eq!(seen.tid(), Some(43));
+    (0..2).for_each(|_| seat.request_started());
+    assert_eq!(seen.own_requests(), 2);
     seat.begin(44, 7, 4, Role::Worker, 2000);
+    assert_eq!((seat.own_requests(), seat.requests()), (0, 2), "those of the process before are not the next one's");
     assert_eq!(seen.tid(), None, "the thread of the process before is not the next one's");
     assert!(ours.seat(3).is_none());
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::recycle::Reason;
 use super::rolling::Purpose;
 use super::state::Policy;
 use crate::Exit;
@@ -109,6 +110,17 @@ pub(crate) enum Event {
         heartbeat_ms: u64,
         /// Whether the process is runnable and gets no processor.
         starved: bool,
+    },
+    /// What a worker that serves has reached; at most once a second.
+    Usage {
+        /// Its generation.
+        generation: u64,
+        /// Since its start, in milliseconds.
+        age_ms: u64,
+        /// Requests it has accepted.
+        requests: u64,
+        /// Its resident memory, in bytes; `None` if that cannot be read.
+        rss_bytes: Option<u64>,
     },
     /// A process has begun to drain, asked or not.
     Draining {
@@ -434,6 +446,20 @@ pub(crate) enum Notice {
         replaced: u16,
         /// Why.
         reason: RestartFailure,
+    },
+    /// A worker has reached a limit: its successor is started.
+    RecycleBegun {
+        /// Its post.
+        post: Post,
+        /// Which limit.
+        reason: Reason,
+    },
+    /// A worker that had reached a limit was replaced and has left.
+    Recycled {
+        /// Its post.
+        post: Post,
+        /// Which limit.
+        reason: Reason,
     },
     /// Nothing ever became ready and nothing will.
     GaveUp {

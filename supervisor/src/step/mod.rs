@@ -7,6 +7,7 @@
 //! - `succession.rs` a second process in a slot takes over
 //! - `rolling.rs` all workers are replaced one by one
 //! - `reload.rs`  other settings, another program
+//! - `recycle.rs` worn workers are replaced one at a time
 //! - `scale.rs`   more or fewer slots
 //! - `drain.rs`   the way out
 //! - `steer.rs`   which slots get new connections
@@ -15,6 +16,7 @@
 mod drain;
 mod event;
 mod hang;
+mod recycle;
 mod reload;
 mod report;
 mod restart;
@@ -32,6 +34,7 @@ pub(crate) use event::{
     Action, Change, Event, KillReason, Notice, Post, ReloadFailure, RestartFailure, ScaleFailure, What,
 };
 pub(crate) use hang::LOOK_MS;
+pub(crate) use recycle::{Limits, Reason};
 pub(crate) use report::SlotReport;
 pub(crate) use rolling::Purpose;
 pub(crate) use state::{MAX_SLOTS, Policy, State};
@@ -68,6 +71,9 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         Event::Pulse { generation, heartbeat_ms, starved } => {
             hang::pulse(state, generation, heartbeat_ms, starved, now_ms, &mut actions);
         }
+        Event::Usage { generation, age_ms, requests, rss_bytes } => {
+            recycle::usage(state, generation, age_ms, requests, rss_bytes);
+        }
         Event::Draining { generation } => leaves(state, generation, now_ms, &mut actions),
         Event::Drained { generation, forced } => drain::drained(state, generation, forced),
         Event::Fatal { generation, exit_code } => fatal(state, generation, exit_code, now_ms),
@@ -77,11 +83,13 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         }
     }
     kill_overdue(state, now_ms, &mut actions);
+    recycle::conclude(state, now_ms, &mut actions);
     succession::advance(state, now_ms, &mut actions);
     hang::advance(state, now_ms, &mut actions);
     rolling::advance(state, now_ms, &mut actions);
     reload::advance(state, now_ms, &mut actions);
     scale::advance(state, now_ms, &mut actions);
+    recycle::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
     steer::steer(state, &mut actions);

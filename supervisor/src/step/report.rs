@@ -61,6 +61,11 @@ impl State {
         self.phase != Phase::Serving
     }
 
+    /// Whether anybody is to be recycled, so that it matters how worn the workers are.
+    pub(crate) fn recycles(&self) -> bool {
+        self.phase == Phase::Serving && self.policy.recycle.is_any()
+    }
+
     /// Whether a rolling restart is under way.
     pub(crate) fn restarts(&self) -> bool {
         self.rolling.is_some()

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Notice, Post, ReloadFailure, RestartFailure, What};
-use super::reload;
 use super::restart::EARLY_MS;
 use super::scale::{self, Closing};
 use super::state::{Phase, Second, SlotState, State};
+use super::{recycle, reload};
 
 /// What workers are replaced for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ pub(super) fn abandon(state: &mut State, actions: &mut Vec<Action>) {
 /// Goes on to the next slot when the present one is done.
 pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     loop {
-        let others_serve = scale::others_serve(state);
+        let (others_serve, recycles) = (scale::others_serve(state), recycle::is_under_way(state));
         let Some(Rolling { purpose, revision, left, current, replaced }) = &mut state.rolling else { return };
         let (purpose, revision) = (*purpose, *revision);
         if let Some((post, new)) = *current {
@@ -130,7 +130,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
         if matches!(state.closing, Some(Closing::Emptying { .. })) && !others_serve {
             state.closing = None;
         }
-        if state.closing.is_some() {
+        if state.closing.is_some() || recycles {
             return;
         }
         let Some(post) = left.front().copied() else {

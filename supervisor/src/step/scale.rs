@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::drain;
 use super::event::{Action, Notice, Post, ScaleFailure};
 use super::state::{Health, Phase, Slot, SlotState, State};
+use super::{drain, recycle};
 
 /// A queue that was empty for so long, after new connections went elsewhere, stays empty: handshakes under way are over by
 /// then. In milliseconds.
@@ -74,8 +74,8 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             state.opening = true;
             actions.push(Action::OpenSlot { slot: open });
         }
-        // A slot is not closed in the middle of a rolling restart.
-        None if open > state.target && state.rolling.is_none() => {
+        // A slot is not closed in the middle of a rolling restart, nor while a worker is recycled.
+        None if open > state.target && state.rolling.is_none() && !recycle::is_under_way(state) => {
             let until_ms = now_ms + state.policy.drain_timeout_ms;
             state.closing = Some(Closing::Emptying { empty_since_ms: None, until_ms });
         }

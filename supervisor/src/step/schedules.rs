@@ -40,6 +40,8 @@ enum Move {
     Drain,
     /// A process that serves drains though nobody asked it to.
     Leaves(usize),
+    /// A worker has accepted all requests it may, or holds too much memory.
+    Worn(usize, bool),
 }
 
 /// What settings that were read again ask for.
@@ -100,6 +102,9 @@ struct World {
     waiting: u32,
     /// A rolling restart is under way.
     restarting: bool,
+    /// The slot of the worker that is to be recycled next, and the last one.
+    recycle: Option<Post>,
+    recycled: Option<Post>,
     /// What the next settings that are read ask for.
     found: Option<Found>,
     next_revision: u64,
@@ -126,6 +131,7 @@ impl World {
             restart_delay_ms: 100,
             restart_delay_max_ms: 10_000,
             restart_limit: 5,
+            recycle: Limits { age_ms: 0, requests: 100, rss_bytes: 100 },
         };
         let mut world = Self {
             state: State::new(policy, 1, 99),
@@ -141,6 +147,8 @@ impl World {
             slots: workers,
             waiting: 0,
             restarting: false,
+            recycle: None,
+            recycled: None,
             found: None,
             next_revision: 2,
             on_its_way: None,
@@ -220,7 +228,8 @@ impl World {
                 let others: Vec<&Fake> = self.alive.values().filter(|fake| fake.post == post).collect();
                 assert!(others.len() < 2, "three processes for {post}");
                 if !others.iter().all(|fake| fake.aborted || fake.told_to_drain || fake.convicted || fake.leaves) {
-                    assert!(self.restarting, "two processes for {post}: {others:?}");
+                    let recycles = self.recycle.take().is_some_and(|one| one == post);
+                    assert!(recycles || self.restarting, "two processes for {post}: {others:?}");
                     let last = self.voluntary.and_then(|generation| self.alive.get(&generation));
                     let is_done = |last: &Fake| {
                         last.convicted
@@ -313,7 +322,26 @@ impl World {
             Action::Tell(Notice::RestartBegun { .. }) => {
                 assert!(!self.restarting && self.stopped_at_ms.is_none());
                 self.restarting = true;
-                self.voluntary = None;
+            }
+            Action::Tell(Notice::RecycleBegun { post, .. }) => {
+                assert!(!self.restarting && self.on_its_way.is_none() && self.stopped_at_ms.is_none());
+                assert_eq!(self.state.target(), self.slots, "while the number of slots changes");
+                let well = |fake: &Fake| {
+                    let leaves = fake.told_to_drain || fake.leaves || fake.killed || fake.aborted || fake.convicted;
+                    // A look may come a little late.
+                    fake.was_ready && !leaves && fake.silent_ms <= STALE_MS + LOOK_MS + OVERSLEPT_MS
+                };
+                let unwell = self.alive.values().find(|fake| !well(fake));
+                assert!(unwell.is_none(), "{post} is recycled while another is not well: {unwell:?}");
+                let posts: BTreeSet<Post> = self.alive.values().map(|fake| fake.post).collect();
+                assert_eq!(posts.len(), usize::from(self.slots) + 1, "{post} is recycled while another is missing");
+                assert_eq!(posts.len(), self.alive.len(), "{post} is recycled while another is replaced");
+                self.recycle = Some(post);
+                self.recycled = Some(post);
+            }
+            Action::Tell(Notice::Recycled { post, .. }) => {
+                assert_eq!(self.recycled.take(), Some(post));
+                assert!(self.alive.values().filter(|fake| fake.post == post).count() == 1);
             }
             Action::Tell(Notice::Restarted { .. }) => assert!(std::mem::take(&mut self.restarting)),
             Action::Tell(Notice::RestartFailed { .. }) => self.restarting = false,
@@ -353,9 +381,13 @@ impl World {
     fn check(&self) {
         let state = &self.state;
         let seats_used = state.slots.iter().flat_map(Slot::processes).map(|process| process.seat);
-        let mut all: Vec<u16> = state.free_seats.iter().copied().chain(seats_used).collect();
-        all.sort_unstable();
-        assert_eq!(all, (1..state.policy.seats()).collect::<Vec<_>>(), "every seat is free or has one owner");
+        // One bit for each seat: this runs after every step.
+        let mut seats = 0u128;
+        for seat in state.free_seats.iter().copied().chain(seats_used) {
+            assert!(seats & 1 << seat == 0, "seat {seat} is free and has an owner, or has two: {state:?}");
+            seats |= 1 << seat;
+        }
+        assert_eq!(seats, (1 << state.policy.seats()) - 2, "every seat is free or has an owner");
         if self.stopped_at_ms.is_none() {
             let live: Vec<u16> = self.live_slots();
             assert!(
@@ -489,6 +521,13 @@ impl World {
             }
             Move::Stop => self.event(Event::Stop),
             Move::Drain => self.event(Event::Drain),
+            Move::Worn(index, by_requests) => {
+                let Some(generation) = self.pick(index) else { return };
+                let (requests, rss_bytes) = if by_requests { (100, None) } else { (0, Some(100)) };
+                for _ in 0..3 {
+                    self.event(Event::Usage { generation, age_ms: 0, requests, rss_bytes });
+                }
+            }
             Move::Leaves(index) => {
                 let Some(generation) = self.pick(index) else { return };
                 self.alive.entry(generation).and_modify(|fake| fake.leaves |= fake.was_ready && !fake.told_to_drain);
@@ -567,6 +606,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::Upgrade),
         2 => (prop::bool::weighted(0.7), prop::bool::weighted(0.7)).prop_map(|(ok, starts)| Move::Checked(ok, starts)),
         2 => any::<usize>().prop_map(Move::Leaves),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(index, by_requests)| Move::Worn(index, by_requests)),
         2 => (0u16..6).prop_map(Move::ScaleTo),
         1 => (0u32..2).prop_map(Move::Waiting),
         1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
@@ -575,8 +615,13 @@ fn any_move() -> impl Strategy<Value = Move> {
     ]
 }
 
+/// How many schedules are tried. `TASK_MCP_SCHEDULES=1000000` is the long form.
+fn schedules() -> u32 {
+    std::env::var("TASK_MCP_SCHEDULES").map_or(10_000, |number| number.parse().expect("a number of schedules"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: schedules(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_schedule_keeps_the_invariants_and_ends(workers in 1u16..5, moves in prop::collection::vec(any_move(), 0..60)) {

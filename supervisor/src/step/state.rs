@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Action, KillReason, Post};
+use super::recycle::{Limits, Recycling, Wear};
 use super::reload::{Reload, Upgrade};
 use super::rolling::{self, Rolling};
 use super::scale::{self, Closing, EMPTY_MS};
@@ -34,6 +35,8 @@ pub(crate) struct Policy {
     pub(crate) restart_delay_max_ms: u64,
     /// Early deaths of one slot within a minute that open its breaker.
     pub(crate) restart_limit: u32,
+    /// What a worker may reach before it is recycled.
+    pub(crate) recycle: Limits,
 }
 
 impl Policy {
@@ -91,6 +94,8 @@ pub(crate) struct State {
     pub(super) upgrade: Option<Upgrade>,
     /// The revisions in use that were told last.
     pub(super) kept: BTreeSet<u64>,
+    /// The recycling under way.
+    pub(super) recycling: Recycling,
     /// A signal to stop came; the next one kills.
     pub(super) signalled: bool,
     /// When heartbeats were last looked at.
@@ -128,6 +133,8 @@ pub(super) struct Slot {
     pub(super) second: Option<Second>,
     /// Whether the process in `state` sends heartbeats.
     pub(super) health: Health,
+    /// How worn the process in `state` is.
+    pub(super) wear: Wear,
     /// Times of early deaths within the window, oldest first; no longer than the breaker's limit.
     pub(super) early_deaths: VecDeque<u64>,
     pub(super) ever_started: bool,
@@ -243,6 +250,7 @@ impl State {
             reload_wanted: false,
             upgrade: None,
             kept: BTreeSet::from([revision]),
+            recycling: Recycling::default(),
             signalled: false,
             looked_ms: 0,
             counted_from_ms: 0,
@@ -393,6 +401,7 @@ impl Slot {
             state: SlotState::Empty,
             second: None,
             health: Health::Sound,
+            wear: Wear::default(),
             early_deaths: VecDeque::new(),
             ever_started: false,
             ever_ready: false,
@@ -433,10 +442,11 @@ impl Slot {
         first.into_iter().chain(second)
     }
 
-    /// A state with another process, or none, whose heartbeats were not judged yet.
+    /// A state with another process, or none, of which nothing was judged yet.
     pub(super) fn settle(&mut self, state: SlotState) {
         self.state = state;
         self.health = Health::Sound;
+        self.wear = Wear::default();
     }
 
     /// Tells the second process to leave, with a limit.

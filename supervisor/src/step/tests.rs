@@ -9,6 +9,7 @@ use crate::Exit;
 
 mod hang;
 mod leaving;
+mod recycle;
 mod reload;
 mod rolling;
 mod scale;
@@ -20,6 +21,7 @@ const POLICY: Policy = Policy {
     restart_delay_ms: 100,
     restart_delay_max_ms: 10_000,
     restart_limit: 5,
+    recycle: Limits { age_ms: 0, requests: 0, rss_bytes: 0 },
 };
 
 struct Bench {

@@ -18,8 +18,8 @@ const RESTARTS: &str = "task_mcp_slot_restarts_total";
 const PARKED: &str = "task_mcp_slot_parked_seconds_total";
 
 const SLOT: &str = "slot";
-/// The lengths of the queues are read this often, in milliseconds: it takes a system call for each socket.
-const QUEUES_MS: u64 = 1_000;
+/// What costs a system call for each socket or process is looked at this often, in milliseconds.
+const SAMPLE_MS: u64 = 1_000;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// The series of so many slots, for the plan of the scoreboard. Those of a slot that does not exist are not shown; what was
@@ -77,8 +77,8 @@ pub(crate) struct Slots {
     slots: Vec<Slot>,
     /// When the slots were last looked at.
     at_ms: Option<u64>,
-    /// When the queues were last read.
-    queues_ms: Option<u64>,
+    /// When that was last.
+    sampled_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Slots {
                 is_parked: false,
             })
         };
-        Self { slots: (0..).map_while(one).collect(), at_ms: None, queues_ms: None }
+        Self { slots: (0..).map_while(one).collect(), at_ms: None, sampled_ms: None }
     }
 
     /// A process was started for a slot.
@@ -144,11 +144,11 @@ impl Slots {
         }
     }
 
-    /// Whether the queues are to be read; once a second.
-    pub(super) fn queues_due(&mut self, now_ms: u64) -> bool {
-        let due = self.queues_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) >= QUEUES_MS);
+    /// Whether what costs a system call is to be looked at; once a second.
+    pub(super) fn sample_due(&mut self, now_ms: u64) -> bool {
+        let due = self.sampled_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) >= SAMPLE_MS);
         if due {
-            self.queues_ms = Some(now_ms);
+            self.sampled_ms = Some(now_ms);
         }
         due
     }
@@ -167,7 +167,7 @@ mod tests {
     use task_mcp_scoreboard::{Plan, Sample};
 
     use super::*;
-    use crate::step::{Event, Policy, step};
+    use crate::step::{Event, Limits, Policy, step};
 
     const POLICY: Policy = Policy {
         workers: 2,
@@ -176,6 +176,7 @@ mod tests {
         restart_delay_ms: 100,
         restart_delay_max_ms: 10_000,
         restart_limit: 1,
+        recycle: Limits { age_ms: 0, requests: 0, rss_bytes: 0 },
     };
 
     struct Bench {
@@ -244,9 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn queues_are_read_once_a_second() {
+    fn samples_are_taken_once_a_second() {
         let mut slots = Slots::default();
-        let due = [0, 1, 999, 1_000, 1_001, 5_000].map(|now_ms| slots.queues_due(now_ms));
+        let due = [0, 1, 999, 1_000, 1_001, 5_000].map(|now_ms| slots.sample_due(now_ms));
         assert_eq!(due, [true, false, false, true, false, true]);
     }
 }
