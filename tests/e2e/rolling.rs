@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::json;
+use task_mcp_bench::Report;
 
 use crate::support::{Control, Load, Process, Server, Signal, Tree, Usage, eventually, modern_call, sized, steady};
 
@@ -54,14 +55,21 @@ fn one_worker_fewer_and_one_more_again_and_again_fail_no_call() {
     let server = server(&tree, 3);
     let mut control = Control::new(&server);
     let per_s = sized(200.0, 1_500.0);
-    let load = Load::start(steady(&server, &modern_call("test_sleep", json!({"ms": 5})), per_s, sized(64, 400)));
+    let request = modern_call("test_sleep", json!({"ms": 5}));
+    let load = Load::start(steady(&server, &request, per_s, sized(64, 400)));
+    let mut announced = 0;
     for _ in 0..sized(4, 50) {
-        for (signal, workers) in [(Signal::SIGTTOU, 2), (Signal::SIGTTIN, 3)] {
-            server.signal(signal);
-            wait_whole(&mut control, workers);
-            load.wait_more(5);
-        }
+        // Connections are kept for as long as they last, so only new ones reach a new worker: here are some, to be closed.
+        let mut kept = steady(&server, &request, 100.0, 48);
+        let kept = Load::start(kept.split_off(1));
+        server.signal(Signal::SIGTTOU);
+        wait_whole(&mut control, 2);
+        announced += kept.stop_unharmed().iter().map(Report::announced_closes).sum::<u64>();
+        server.signal(Signal::SIGTTIN);
+        wait_whole(&mut control, 3);
+        load.wait_more(5);
     }
+    assert!(announced > 0, "clients on a worker that leaves are told to turn away");
     load.stop_unharmed().iter().for_each(|report| eprintln!("{report}"));
 }
 
