@@ -77,7 +77,7 @@ fn one_worker_fewer_and_one_more_again_and_again_fail_no_call() {
 fn cycles_of_crashes_and_restarts_leave_no_descriptor_memory_thread_or_zombie_behind() {
     const WORKERS: usize = 4;
     /// A worker that dies within a second of its start is a crash loop, which is another test.
-    const GROWN_UP: Duration = Duration::from_millis(1_300);
+    const GROWN_UP: Duration = Duration::from_millis(1_100);
     let tree = Tree::new();
     let server =
         Server::build(tree.root()).fixture().set("server.workers", WORKERS).set("supervisor.lame_duck_ms", 0).start();
@@ -89,18 +89,21 @@ fn cycles_of_crashes_and_restarts_leave_no_descriptor_memory_thread_or_zombie_be
         });
         Usage::of(server.pid())
     };
-    let cycle = |control: &mut Control, round: usize| {
-        let last = Instant::now();
-        let pid = control.status().workers()[round % WORKERS].pid().expect("it lives");
+    let mut served_since = [Instant::now(); WORKERS];
+    let mut cycle = |control: &mut Control, round: usize| {
+        let slot = round % WORKERS;
+        thread::sleep(GROWN_UP.saturating_sub(served_since[slot].elapsed()));
+        let pid = control.status().workers()[slot].pid().expect("it lives");
         server.workers().into_iter().find(|worker| worker.pid == pid).expect("it lives").signal(Signal::SIGKILL);
         eventually(Duration::from_secs(10), "it is replaced", || {
             let status = control.status();
             (status.is_whole(WORKERS) && status.slot_of(pid).is_none()).then_some(())
         });
+        served_since[slot] = Instant::now();
         if round % 6 == 5 {
             control.restart();
+            served_since = [Instant::now(); WORKERS];
         }
-        thread::sleep((GROWN_UP / WORKERS as u32).saturating_sub(last.elapsed()));
     };
     // The first rounds fill what is filled once: the allocator's pages, the records of the slots.
     let warm_up = sized(6, 48);
