@@ -1,7 +1,7 @@
 //! Does what was decided.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
@@ -29,6 +29,7 @@ impl Supervisor {
                 self.listeners.close_slot();
                 info!(slot, "A slot was closed.");
             }
+            Action::Adopt { slot, by } => self.adopt(slot, by),
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => {
@@ -96,6 +97,17 @@ impl Supervisor {
         if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }, &[]) {
             warn!(process = %process.post, generation, error = %lost, "A process could not be told to drain.");
             self.events.push(Event::LinkLost { generation });
+        }
+    }
+
+    fn adopt(&mut self, slot: u16, by: u64) {
+        let Some(sockets) = self.listeners.slots.get(usize::from(slot)) else { return };
+        let Some(process) = self.processes.get_mut(&by) else { return };
+        debug!(slot, process = %process.post, generation = by, "A worker adopts what waits for another.");
+        let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+        if let Err(lost) = process.tell(&ToProcess::Adopt { slot, sockets: descriptors.len() }, &descriptors) {
+            warn!(process = %process.post, generation = by, error = %lost, "A process could not be told to adopt.");
+            self.events.push(Event::LinkLost { generation: by });
         }
     }
 

@@ -1,4 +1,4 @@
-//! Looks at the heartbeats on the scoreboard, and at the queue of a slot that is to be closed.
+//! Looks at the heartbeats on the scoreboard, and at the queues of slots that are to be closed or that nobody serves.
 
 use task_mcp_scoreboard::{SeatState, monotonic_ms};
 
@@ -8,8 +8,8 @@ use crate::step::{Event, LOOK_MS};
 impl Supervisor {
     /// Tells the heartbeat of every process that serves or drains.
     pub(crate) fn watch(&mut self) {
-        if let Some(slot) = self.state.emptying() {
-            self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
+        for slot in self.state.queues(monotonic_ms()) {
+            self.events.push(Event::Queue { slot, waiting: self.listeners.waiting(slot) });
         }
         if !self.state.watches() {
             return;

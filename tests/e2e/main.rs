@@ -4,6 +4,7 @@
 //! - `settings`: bad settings are all named at once
 //! - `lane`: start, open, list, archive in every dialect, with the files they leave
 //! - `together`: several workers give one answer
+//! - `adoption`: what waits for a worker that does not come is served by another
 //! - `crash`: a killed process costs what it had in flight, and is replaced
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
 //! - `logs`: level and file change while it runs; the state of everything on demand
@@ -23,6 +24,7 @@
 mod support;
 
 mod access;
+mod adoption;
 mod alone;
 mod bad_input;
 mod clients;

@@ -7,10 +7,12 @@
 //! - `succession.rs` a second process in a slot takes over
 //! - `rolling.rs` all workers are replaced one by one
 //! - `scale.rs`   more or fewer slots
+//! - `adopt.rs`   queues that nobody accepts from
 //! - `drain.rs`   the way out
 //! - `steer.rs`   which slots get new connections
 //! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
 
+mod adopt;
 mod drain;
 mod event;
 mod hang;
@@ -46,7 +48,10 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         Event::Restart => rolling::begin(state, &mut actions),
         Event::ScaleTo { workers } => scale::to(state, workers, &mut actions),
         Event::SlotOpened { ok } => scale::opened(state, ok, now_ms, &mut actions),
-        Event::Queue { waiting } => scale::queue(state, waiting, now_ms),
+        Event::Queue { slot, waiting } => {
+            scale::queue(state, slot, waiting, now_ms);
+            adopt::queue(state, slot, waiting);
+        }
         Event::Stop => drain::stop(state, now_ms, &mut actions),
         Event::Drain => drain::asked(state, now_ms, &mut actions),
         Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
@@ -70,6 +75,7 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     scale::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
+    adopt::advance(state, now_ms, &mut actions);
     steer::steer(state, &mut actions);
     drain::advance(state, now_ms, &mut actions);
     actions

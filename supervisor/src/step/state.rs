@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(super) opening: bool,
     /// The highest slot is being closed.
     pub(super) closing: Option<Closing>,
+    /// The slot whose worker adopted last.
+    pub(super) last_adopter: u16,
     /// The rolling restart under way.
     pub(super) rolling: Option<Rolling>,
     /// A signal to stop came; the next one kills.
@@ -115,6 +117,12 @@ pub(super) struct Slot {
     pub(super) added: bool,
     /// What the last process exited with, or said it would.
     pub(super) last_code: Option<i32>,
+    /// Since when nobody accepts from it.
+    pub(super) unserved_ms: Option<u64>,
+    /// Connections that wait there, as far as was told in this step.
+    pub(super) waiting: u32,
+    /// When its queue was last given to a sibling.
+    pub(super) adopted_ms: Option<u64>,
 }
 
 /// What a slot is doing.
@@ -209,6 +217,7 @@ impl State {
             told_target: policy.workers,
             opening: false,
             closing: None,
+            last_adopter: 0,
             rolling: None,
             signalled: false,
             looked_ms: 0,
@@ -284,7 +293,7 @@ impl State {
         self.target
     }
 
-    /// The slot whose queue is to be looked at.
+    /// The slot that is to be closed once its queue is empty.
     pub(crate) fn emptying(&self) -> Option<u16> {
         let emptying = self.phase == Phase::Serving && matches!(self.closing, Some(Closing::Emptying { .. }));
         emptying.then(|| self.worker_slots() - 1)
@@ -354,6 +363,9 @@ impl Slot {
             trial: false,
             added: false,
             last_code: None,
+            unserved_ms: None,
+            waiting: 0,
+            adopted_ms: None,
         }
     }
 
