@@ -4,6 +4,7 @@
 //! - `settings`: bad settings are all named at once
 //! - `lane`: start, open, list, archive in every dialect, with the files they leave
 //! - `together`: several workers give one answer
+//! - `adoption`: what waits for a worker that does not come is served by another
 //! - `crash`: a killed process costs what it had in flight, and is replaced
 //! - `chaos`: workers killed each second under load, every loss assigned to a kill
 //! - `crash_loop`: workers that cannot start
@@ -32,6 +33,7 @@
 mod support;
 
 mod access;
+mod adoption;
 mod alone;
 mod bad_input;
 mod chaos;

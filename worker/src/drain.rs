@@ -47,6 +47,10 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
             rt::spawn(handle.stop(false));
             return Exit::Forced;
         }
+        // Connections of other slots are not the server's: they end first.
+        app.adopter.close();
+        let adopted_closed = || !finished() || app.adopter.open() == 0;
+        wait_until(deadline.min(Instant::now() + CLOSE_TIMEOUT), adopted_closed, Duration::MAX).await;
         // Closes what is idle; the answers that are still on their way out are flushed before their connections close.
         let since = *stopped.get_or_insert_with(|| {
             rt::spawn(handle.stop(true));
