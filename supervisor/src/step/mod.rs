@@ -121,14 +121,11 @@ fn ready(state: &mut State, generation: u64, now_ms: u64) {
     }
     match &mut slot.state {
         SlotState::Starting(process) => {
-            process.was_ready = true;
-            if matches!(process.overdue, Some((_, KillReason::BootTimeout))) {
-                process.overdue = None;
-            }
+            process.said_ready(now_ms);
             slot.state = SlotState::Live { process: *process, since_ms: now_ms };
         }
         // It was told to drain while it booted, and serves what it accepted meanwhile.
-        SlotState::Draining(process) => process.ready_late(now_ms),
+        SlotState::Draining(process) => process.said_ready(now_ms),
         SlotState::Live { .. } | SlotState::Empty | SlotState::Backoff { .. } | SlotState::Broken { .. } => {}
     }
 }

@@ -480,10 +480,11 @@ impl Process {
         actions.push(Action::Drain { generation: self.generation, deadline_ms });
     }
 
-    /// It is ready after it was told to leave. Its first heartbeat is still to come.
-    pub(super) fn ready_late(&mut self, now_ms: u64) {
+    /// It said ready. What it did before says nothing: its first heartbeat may be old, or still to come.
+    pub(super) fn said_ready(&mut self, now_ms: u64) {
         self.was_ready = true;
         self.excused_ms = now_ms;
+        self.overdue = self.overdue.filter(|(_, reason)| *reason != KillReason::BootTimeout);
     }
 
     /// Kills it at a time unless it is to be killed earlier anyway.

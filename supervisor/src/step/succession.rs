@@ -1,6 +1,6 @@
 //! A second process in a slot: the successor takes over when it is ready, on the same sockets; the old one leaves.
 
-use super::event::{Action, KillReason, Notice};
+use super::event::{Action, Notice};
 use super::state::{Health, Process, Second, Slot, SlotState, State};
 use super::{hang, rolling};
 
@@ -8,13 +8,10 @@ use super::{hang, rolling};
 pub(super) fn ready(slot: &mut Slot, now_ms: u64) {
     match &mut slot.second {
         Some(Second::Successor { process, ready_ms }) => {
-            process.was_ready = true;
-            if matches!(process.overdue, Some((_, KillReason::BootTimeout))) {
-                process.overdue = None;
-            }
+            process.said_ready(now_ms);
             ready_ms.get_or_insert(now_ms);
         }
-        Some(Second::Leaving(process)) => process.ready_late(now_ms),
+        Some(Second::Leaving(process)) => process.said_ready(now_ms),
         None => {}
     }
 }

@@ -175,3 +175,15 @@ fn an_old_worker_that_cannot_finish_does_not_hold_up_a_rolling_restart() {
     bench.beats.remove(&1);
     assert_eq!(spawns(&bench.event(Event::Exited { generation: 1, code: None, lost: 1 })), [(Post::Worker(1), 5)]);
 }
+
+#[test]
+fn a_silence_before_ready_is_not_held_against_a_worker_that_is_told_to_leave() {
+    let mut bench = Bench::started(Policy { drain_timeout_ms: 60_000, ..POLICY });
+    bench.beats.extend((1..=3).map(|generation| (generation, bench.now_ms)));
+    [2, 3].into_iter().for_each(|generation| drop(bench.ready(generation)));
+    bench.watched(2 * DEAF_MS, &[2, 3], &[]);
+    bench.ready(1);
+    bench.event(Event::Drain);
+    assert_eq!(bench.watched(DEAF_MS, &[2, 3], &[]), []);
+    assert_eq!(aborts(&bench.watched(LOOK_MS, &[2, 3], &[])), [1]);
+}
