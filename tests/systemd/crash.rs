@@ -71,6 +71,7 @@ fn a_killed_supervisor_costs_no_connection_and_leaves_no_orphan() {
             assert_eq!(machine.listening(machine.supervisor()), sockets, "the same sockets");
         }
     });
+    eprintln!("{KILLS} kills: {report}");
     assert_eq!(report.count(Outcome::Refused), 0, "{report}");
     assert_eq!(report.failed(), 0, "workers finish what they have: {report}\n{}", machine.journal());
     eventually(Duration::from_secs(10), "the orphans end by themselves", || {

@@ -275,14 +275,15 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Requests at a fixed rate.
+/// Requests at a fixed rate; every other one takes its time, so that some are always in flight.
 pub fn load(reuse: Reuse) -> Plan {
     let mut plan = Plan::new(address(), modern_call("changes.active", serde_json::json!({})));
+    plan.requests.push(modern_call("test_sleep", serde_json::json!({"ms": 200})));
     plan.connections = 64;
     plan.pace = task_mcp_bench::Pace::Open { per_s: 300.0 };
     plan.reuse = reuse;
     plan.max_duration = Duration::from_secs(60);
-    plan.expect = Some("\"items\"".to_owned());
+    plan.expect = Some("\"structuredContent\"".to_owned());
     plan
 }
 
