@@ -48,7 +48,13 @@ fn another_program_takes_over_under_load_and_no_call_fails() {
         assert_eq!(fallen, [""; 0], "counts are carried over");
         earlier = now;
     }
-    load.stop_unharmed();
+    let sent: u64 = load.stop_unharmed().iter().map(|report| report.total()).sum();
+    // No call was forgotten, and none was counted twice, over three scoreboards.
+    let counted = || {
+        let metrics = server.try_metrics()?;
+        Some(metrics.sum("http_requests_total", &[("route", "/mcp")]) as u64).filter(|counted| *counted >= sent)
+    };
+    assert_eq!(eventually(LIMIT, "every call is counted", counted), sent);
     assert_eq!(inode(server.pid()) == program, sized(3, 5) % 2 == 0, "the supervisor itself is another program");
     let name = std::fs::read_to_string(format!("/proc/{}/comm", server.pid())).unwrap();
     assert_eq!(name.trim(), "task-mcp");
