@@ -28,7 +28,8 @@ Settings come from, in this order: the built-in defaults, one file (--config, $T
 /etc/task-mcp/task-mcp.toml or ./task-mcp.toml), the environment (TASK_MCP_<SECTION>__<KEY>), --set.
 
 Exit codes: 0 done; 1 `call`, `ctl` or `openspec` says no; 64 usage; 69 something needed is not available;
-70 a bug; 74 the output cannot be written; 75 forced at the drain deadline; 78 bad settings.
+70 a bug; 74 the output cannot be written; 75 forced at the drain deadline; 77 `ctl` may not use the
+socket; 78 bad settings.
 
 Try it: task-mcp serve --demo";
 

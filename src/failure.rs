@@ -18,6 +18,8 @@ pub(crate) const EX_SOFTWARE: u8 = 70;
 pub(crate) const EX_IOERR: u8 = 74;
 /// Forced at the drain deadline.
 pub(crate) const EX_TEMPFAIL: u8 = 75;
+/// This user may not.
+pub(crate) const EX_NOPERM: u8 = 77;
 /// Bad settings.
 pub(crate) const EX_CONFIG: u8 = 78;
 

@@ -44,7 +44,8 @@ pub struct Extensions {
 /// The whole program: reads the arguments, runs one command, and says how it went.
 ///
 /// Exit codes (sysexits.h): 0; 1 when `openspec`, `ctl` or `call` says no; 64 usage; 69 something needed is not
-/// available; 70 a bug; 74 the output cannot be written; 75 forced at the drain deadline; 78 bad settings.
+/// available; 70 a bug; 74 the output cannot be written; 75 forced at the drain deadline; 77 `ctl` may not use the
+/// socket; 78 bad settings.
 pub fn run(extensions: Extensions) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

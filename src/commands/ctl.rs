@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use task_mcp_supervisor::{Request, Response, Status, control};
+use task_mcp_supervisor::{ControlError, Request, Response, Status, control};
 
 use crate::cli::{CtlArgs, CtlCommand, SourceArgs};
 use crate::commands::{print, print_error};
-use crate::failure::{EX_UNAVAILABLE, Failure};
+use crate::failure::{EX_NOPERM, EX_UNAVAILABLE, Failure};
 use crate::settings::load_with_root;
 
-/// Asks the instance and tells what it answered. Exit code 0: done; 1: it was not done, with the reason; 69: nobody answers.
+/// Asks the instance and tells what it answered. Exit code 0: done; 1: it was not done, with the reason; 69: nobody
+/// answers; 77: this user may not ask.
 pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode, Failure> {
     let request = match &arguments.command {
         CtlCommand::Status => Request::Status,
@@ -25,7 +26,7 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
     };
     let socket = socket(sources, arguments)?;
     let timeout = Duration::from_secs(arguments.timeout_s);
-    let response = control(&socket, &request, timeout).map_err(|error| Failure::new(EX_UNAVAILABLE, error))?;
+    let response = control(&socket, &request, timeout).map_err(refused)?;
     if arguments.json {
         let text = serde_json::to_string_pretty(&response).unwrap_or_default();
         print(&format!("{text}\n"))?;
@@ -42,6 +43,14 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn refused(error: ControlError) -> Failure {
+    let code = match error {
+        ControlError::Denied { .. } => EX_NOPERM,
+        _ => EX_UNAVAILABLE,
+    };
+    Failure::new(code, error)
 }
 
 /// The socket that is named, else the one of the settings.

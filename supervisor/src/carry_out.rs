@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
-use task_mcp_link::ToProcess;
+use task_mcp_link::{MAX_DESCRIPTORS, ToProcess};
 use task_mcp_scoreboard::SeatState;
 use tracing::{debug, error, info, warn};
 
@@ -37,6 +37,7 @@ impl Supervisor {
                 self.listeners.close_slot();
                 info!(slot, "A slot was closed.");
             }
+            Action::Adopt { slot, by } => self.adopt(slot, by),
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => {
@@ -112,6 +113,20 @@ impl Supervisor {
         if let Err(lost) = process.tell(&ToProcess::Drain { deadline_ms }, &[]) {
             warn!(process = %process.post, generation, error = %lost, "A process could not be told to drain.");
             self.events.push(Event::LinkLost { generation });
+        }
+    }
+
+    fn adopt(&mut self, slot: u16, by: u64) {
+        let sockets = self.listeners.sockets(slot);
+        let Some(process) = self.processes.get_mut(&by) else { return };
+        debug!(slot, process = %process.post, generation = by, "A worker adopts what waits for another.");
+        // While addresses change there may be more than one message takes.
+        for some in sockets.chunks(MAX_DESCRIPTORS) {
+            if let Err(lost) = process.tell(&ToProcess::Adopt { slot, sockets: some.len() }, some) {
+                warn!(process = %process.post, generation = by, error = %lost, "A process could not be told to adopt.");
+                self.events.push(Event::LinkLost { generation: by });
+                return;
+            }
         }
     }
 

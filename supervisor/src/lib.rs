@@ -33,7 +33,8 @@
 //! - A process is named by its generation, which is never used again; signals go through its pidfd. So nothing is ever
 //!   sent to, or concluded about, a stranger that got the same process id.
 //! - A seat on the scoreboard belongs to one process until that process was reaped and its seat retired.
-//! - Listening sockets live as long as their slot, and only the highest slot is ever closed: what waits in the queue of a dead worker waits for the next one.
+//! - Listening sockets live as long as their slot, and only the highest slot is ever closed: what waits in the queue of a dead
+//!   worker waits for the next one, or is accepted by a sibling, which gets duplicates and closes them.
 //! - Every descriptor is close-on-exec here; a child clears the flag on the few it is meant to have.
 //! - The crate knows nothing of HTTP, tokio or Redis, and reads of the settings only what concerns processes.
 

@@ -237,6 +237,11 @@ impl Listeners {
         self.sets.get(&revision)?.groups.iter().map(socket).collect()
     }
 
+    /// The sockets of a slot, of all addresses that any settings in use name.
+    pub(crate) fn sockets(&self, slot: u16) -> Vec<BorrowedFd<'_>> {
+        self.groups.values().filter_map(|group| group.sockets.get(usize::from(slot))).map(AsFd::as_fd).collect()
+    }
+
     /// The admin socket of a revision.
     pub(crate) fn admin(&self, revision: u64) -> Option<BorrowedFd<'_>> {
         Some(self.admins.get(&self.sets.get(&revision)?.admin)?.socket.as_fd())

@@ -42,7 +42,8 @@ impl Supervisor {
         let status = match life {
             Life::Starting => format!("Starting: {workers}{broken}"),
             Life::Serving => format!("Serving: {workers}{broken}"),
-            Life::Reloading => format!("Replacing the workers one by one: {workers}{broken}"),
+            Life::Reloading if state.restarts() => format!("Replacing the workers one by one: {workers}{broken}"),
+            Life::Reloading => format!("Reloading: {workers}{broken}"),
             Life::Stopping => match self.processes.len() {
                 0 => "Stopped".to_owned(),
                 1 => "Draining: 1 process left".to_owned(),

@@ -53,6 +53,12 @@ pub(crate) fn open_this() -> io::Result<OwnedFd> {
     open(Path::new(THIS))
 }
 
+/// Whether a file still has its place.
+pub(crate) fn is_at(fd: &OwnedFd, path: &Path) -> io::Result<bool> {
+    let (held, found) = (rustix::fs::fstat(fd)?, std::fs::metadata(path)?);
+    Ok((held.st_dev, held.st_ino) == (found.dev(), found.ino()))
+}
+
 /// The file of a descriptor, by a name that execve(2) takes.
 pub(crate) fn through(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))

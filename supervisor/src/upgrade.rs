@@ -81,14 +81,20 @@ impl Supervisor {
         let (stream, theirs) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let spawned = try_program(&Trial {
-            program: &program::through(&file),
+            program: &self.installed.path,
             args: &self.installed.args,
             env: &self.installed.env,
             handover: (VARIABLE, &asks(state.as_fd(), settings.as_fd())),
             inherited: &[state.as_fd(), settings.as_fd()],
             stderr: theirs.into(),
         })?;
-        Ok(Asked { file, pid: spawned.pid, pidfd: spawned.pidfd, stream, words: Vec::new(), settings })
+        let asked = Asked { file, pid: spawned.pid, pidfd: spawned.pidfd, stream, words: Vec::new(), settings };
+        // What answers has to be what is executed later.
+        if program::is_at(&asked.file, &self.installed.path)? {
+            return Ok(asked);
+        }
+        asked.end();
+        Err(io::Error::other("it was replaced while it was started; try again").into())
     }
 
     /// What the program that is asked says; its end is its answer.
@@ -118,9 +124,7 @@ impl Supervisor {
     pub(crate) fn give_check_up(&mut self) {
         let Some(mut asked) = self.asked.take() else { return };
         asked.listen();
-        let _ = pidfd_send_signal(&asked.pidfd, Signal::KILL);
-        // A killed process is gone in a moment.
-        let _ = waitpid(Some(asked.pid), WaitOptions::empty());
+        asked.end();
         let reason = format!("{:?} did not answer in time{}", self.installed.path, asked.words());
         error!(reason, "The installed program cannot take over.");
         self.revisions.refusal = Some(reason);
@@ -408,6 +412,12 @@ impl Supervisor {
 }
 
 impl Asked {
+    fn end(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        // A killed process is gone in a moment.
+        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+    }
+
     /// Takes in what it says, and keeps the end of it.
     fn listen(&mut self) {
         let mut bytes = [0; WORDS_BYTES];

@@ -1,5 +1,5 @@
-//! Looks at the heartbeats on the scoreboard and at the queue of a slot that is to be closed; once a second at all queues, and
-//! at how worn the workers are.
+//! Looks at the heartbeats on the scoreboard, and at the queues of slots that are to be closed or that nobody serves; once a
+//! second at all queues, and at how worn the workers are.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ impl Supervisor {
         if self.tally.sample_due(monotonic_ms()) {
             self.sample();
         }
-        if let Some(slot) = self.state.emptying() {
-            self.events.push(Event::Queue { waiting: self.listeners.waiting(slot) });
+        for slot in self.state.queues(monotonic_ms()) {
+            self.events.push(Event::Queue { slot, waiting: self.listeners.waiting(slot) });
         }
         if !self.state.watches() {
             return;

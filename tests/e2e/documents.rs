@@ -16,12 +16,27 @@ fn documents() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
+/// What a link to a heading says of it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     for (path, text) in documents() {
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            if !link.starts_with("http") {
-                assert!(path.parent().unwrap().join(link).exists(), "{}: {link}", path.display());
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
+            let leads_to = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(leads_to.exists(), "{}: {link}", path.display());
+            if let Some(heading) = heading {
+                let text = fs::read_to_string(&leads_to).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.into_iter().any(|found| found == heading), "{}: {link}", path.display());
             }
         }
     }

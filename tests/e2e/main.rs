@@ -4,12 +4,15 @@
 //! - `settings`: bad settings are all named at once
 //! - `lane`: start, open, list, archive in every dialect, with the files they leave
 //! - `together`: several workers give one answer
+//! - `adoption`: what waits for a worker that does not come is served by another
 //! - `crash`: a killed process costs what it had in flight, and is replaced
 //! - `chaos`: workers killed each second under load, every loss assigned to a kill
 //! - `crash_loop`: workers that cannot start
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
 //! - `recycle`: workers that have reached a limit
 //! - `logs`: level and file change while it runs; the state of everything on demand
+//! - `reload`: settings that change while it runs
+//! - `upgrade`: another program takes over
 //! - `hang`: workers that stop answering
 //! - `rolling`: many restarts, crashes and changes of size leave nothing behind
 //! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
@@ -30,6 +33,7 @@
 mod support;
 
 mod access;
+mod adoption;
 mod alone;
 mod bad_input;
 mod chaos;
@@ -46,6 +50,7 @@ mod lane;
 mod logs;
 mod metrics;
 mod recycle;
+mod reload;
 mod rolling;
 mod scarce;
 mod settings;
@@ -53,3 +58,4 @@ mod start;
 mod stop;
 mod streams;
 mod together;
+mod upgrade;

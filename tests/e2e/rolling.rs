@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::json;
+use task_mcp_bench::Report;
 
 use crate::support::{Control, Load, Process, Server, Signal, Tree, Usage, eventually, modern_call, sized, steady};
 
@@ -38,6 +39,8 @@ fn rolling_restarts_fail_no_call_on_fresh_and_on_kept_connections() {
         if round % 2 == 0 {
             control.restart();
         } else {
+            // A key that workers read when they start.
+            server.write_settings(&format!("limits.keep_alive_s = {}\n", 100 + round));
             server.signal(Signal::SIGHUP);
         }
         eventually(Duration::from_secs(30), "all workers are new", || {
@@ -54,14 +57,21 @@ fn one_worker_fewer_and_one_more_again_and_again_fail_no_call() {
     let server = server(&tree, 3);
     let mut control = Control::new(&server);
     let per_s = sized(200.0, 1_500.0);
-    let load = Load::start(steady(&server, &modern_call("test_sleep", json!({"ms": 5})), per_s, sized(64, 400)));
+    let request = modern_call("test_sleep", json!({"ms": 5}));
+    let load = Load::start(steady(&server, &request, per_s, sized(64, 400)));
+    let mut announced = 0;
     for _ in 0..sized(4, 50) {
-        for (signal, workers) in [(Signal::SIGTTOU, 2), (Signal::SIGTTIN, 3)] {
-            server.signal(signal);
-            wait_whole(&mut control, workers);
-            load.wait_more(5);
-        }
+        // Connections are kept for as long as they last, so only new ones reach a new worker: here are some, to be closed.
+        let mut kept = steady(&server, &request, 100.0, 48);
+        let kept = Load::start(kept.split_off(1));
+        server.signal(Signal::SIGTTOU);
+        wait_whole(&mut control, 2);
+        announced += kept.stop_unharmed().iter().map(Report::announced_closes).sum::<u64>();
+        server.signal(Signal::SIGTTIN);
+        wait_whole(&mut control, 3);
+        load.wait_more(5);
     }
+    assert!(announced > 0, "clients on a worker that leaves are told to turn away");
     load.stop_unharmed().iter().for_each(|report| eprintln!("{report}"));
 }
 
@@ -69,7 +79,7 @@ fn one_worker_fewer_and_one_more_again_and_again_fail_no_call() {
 fn cycles_of_crashes_and_restarts_leave_no_descriptor_memory_thread_or_zombie_behind() {
     const WORKERS: usize = 4;
     /// A worker that dies within a second of its start is a crash loop, which is another test.
-    const GROWN_UP: Duration = Duration::from_millis(1_300);
+    const GROWN_UP: Duration = Duration::from_millis(1_100);
     let tree = Tree::new();
     let server =
         Server::build(tree.root()).fixture().set("server.workers", WORKERS).set("supervisor.lame_duck_ms", 0).start();
@@ -81,18 +91,21 @@ fn cycles_of_crashes_and_restarts_leave_no_descriptor_memory_thread_or_zombie_be
         });
         Usage::of(server.pid())
     };
-    let cycle = |control: &mut Control, round: usize| {
-        let last = Instant::now();
-        let pid = control.status().workers()[round % WORKERS].pid().expect("it lives");
+    let mut served_since = [Instant::now(); WORKERS];
+    let mut cycle = |control: &mut Control, round: usize| {
+        let slot = round % WORKERS;
+        thread::sleep(GROWN_UP.saturating_sub(served_since[slot].elapsed()));
+        let pid = control.status().workers()[slot].pid().expect("it lives");
         server.workers().into_iter().find(|worker| worker.pid == pid).expect("it lives").signal(Signal::SIGKILL);
         eventually(Duration::from_secs(10), "it is replaced", || {
             let status = control.status();
             (status.is_whole(WORKERS) && status.slot_of(pid).is_none()).then_some(())
         });
+        served_since[slot] = Instant::now();
         if round % 6 == 5 {
             control.restart();
+            served_since = [Instant::now(); WORKERS];
         }
-        thread::sleep((GROWN_UP / WORKERS as u32).saturating_sub(last.elapsed()));
     };
     // The first rounds fill what is filled once: the allocator's pages, the records of the slots.
     let warm_up = sized(6, 48);

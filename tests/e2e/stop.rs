@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use task_mcp_bench::{Control, Freshness, Outcome, Plan, Response, Reuse, fetch, run};
+use task_mcp_bench::{Control, Freshness, Outcome, Plan, Request, Response, Reuse, fetch, run};
 
 use crate::support::{Caller, Dialect, Server, Signal, Tree, eventually, modern_call};
 
@@ -63,7 +63,42 @@ fn a_call_longer_than_the_drain_deadline_is_cut_and_the_status_is_75() {
         assert_eq!(server.wait_exit(Duration::from_secs(8)), 75);
         assert!(asked.elapsed() >= Duration::from_millis(1500), "the call had its time: {:?}", asked.elapsed());
     });
-    assert!(outcomes[0].as_ref().map_or(true, |answer| answer.status >= 500), "{outcomes:?}");
+    let told = outcomes[0].as_ref().expect("its caller is told").text();
+    assert!(told.contains("SERVER_SHUTTING_DOWN") && told.contains("\"isError\":true"), "{told}");
+}
+
+#[test]
+fn at_the_deadline_every_caller_hears_the_end_in_its_dialect() {
+    const OF_EACH: usize = 12;
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().set("supervisor.drain_timeout_s", 2).start();
+    let seed = |path: &str, tool: &str| {
+        Request::post_json(path, json!({ "tool": tool, "input": { "ms": 60_000 } }).to_string())
+    };
+    let requests = [
+        (seed("/sse", "test_sleep"), "\nevent: error\n"),
+        (seed("/sse", "test_sleep_write"), "\nevent: error\n"),
+        (seed("/mcp", "test_sleep").header("Accept", "application/x-ndjson"), "\"type\":\"error\""),
+        (modern_call("test_sleep", json!({"ms": 60_000})), "\"isError\":true"),
+    ];
+    let calls: Vec<_> = requests.iter().flat_map(|one| std::iter::repeat_n(one, OF_EACH)).collect();
+    thread::scope(|scope| {
+        let running: Vec<_> = calls
+            .iter()
+            .map(|(request, end)| (scope.spawn(|| fetch(server.address(), request, Duration::from_secs(40))), end))
+            .collect();
+        server.wait_in_flight(calls.len());
+        let asked = Instant::now();
+        server.terminate();
+        assert_eq!(server.wait_exit(Duration::from_secs(6)), 75);
+        assert!(asked.elapsed() >= Duration::from_millis(1_500), "they had their time: {:?}", asked.elapsed());
+        for (call, end) in running {
+            // A stream without its last chunk is no answer.
+            let told = call.join().unwrap().expect("the answer is complete").text();
+            assert!(told.contains(end) && told.contains("SERVER_SHUTTING_DOWN"), "{told}");
+            assert!(!end.contains("type") || told.trim_end().lines().last().unwrap().contains("\"end\""), "{told}");
+        }
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
     fmt::Display,
     fs::{self, File},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -23,6 +23,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The file of faults in the server's folder; every process reads it when it starts.
 pub(super) const FAULTS: &str = "faults.toml";
+/// The program in the server's folder, if it was installed there.
+const PROGRAM: &str = "program";
 
 /// How a server is to be started.
 pub struct ServerBuilder {
@@ -30,6 +32,10 @@ pub struct ServerBuilder {
     arguments: Vec<String>,
     settings: String,
     wrapper: Vec<String>,
+    /// Settings that the file decides about.
+    by_file: Vec<&'static str>,
+    /// The program is installed in the folder, where another can take its place.
+    installed: bool,
     folder: TempDir,
 }
 
@@ -37,7 +43,15 @@ impl ServerBuilder {
     /// A server without arguments of its own.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { fixture: false, arguments: Vec::new(), settings: String::new(), wrapper: Vec::new(), folder }
+        Self {
+            fixture: false,
+            arguments: Vec::new(),
+            settings: String::new(),
+            wrapper: Vec::new(),
+            by_file: Vec::new(),
+            installed: false,
+            folder,
+        }
     }
 
     /// The fixture's binary: the same server with tools whose cost and effects tests know.
@@ -60,6 +74,18 @@ impl ServerBuilder {
     /// Settings as the text of a configuration file.
     pub fn settings(mut self, toml: &str) -> Self {
         self.settings.push_str(toml);
+        self
+    }
+
+    /// The settings file, not an argument, decides about this key from now on; of those this builder sets.
+    pub fn by_file(mut self, key: &'static str) -> Self {
+        self.by_file.push(key);
+        self
+    }
+
+    /// The program is started from the server's folder, where [`Server::install`] puts another one in its place.
+    pub fn installed(mut self) -> Self {
+        self.installed = true;
         self
     }
 
@@ -97,6 +123,14 @@ impl ServerBuilder {
         fs::write(file("settings.toml"), &self.settings).expect("settings are writable");
         let log = |name| Stdio::from(File::create(file(name)).expect("logs are writable"));
         let mut command = program(self.fixture, folder.path());
+        if self.installed {
+            let from = PathBuf::from(command.get_program());
+            install(&from, folder.path());
+            let mut own = Command::new(file(PROGRAM));
+            own.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            own.current_dir(folder.path()).stdin(Stdio::null());
+            command = own;
+        }
         command.arg("serve").arg("--config").arg(file("settings.toml"));
         for (key, value) in [
             ("server.listen", "127.0.0.1:0".into()),
@@ -106,6 +140,9 @@ impl ServerBuilder {
             ("supervisor.state_dir", file("state")),
         ] {
             let value: PathBuf = value;
+            if self.by_file.contains(&key) {
+                continue;
+            }
             command.arg("--set").arg(format!("{key}={}", value.display()));
         }
         command.args(&self.arguments).env("TASK_MCP_FIXTURE_FAULTS", file(FAULTS));
@@ -129,6 +166,17 @@ impl ServerBuilder {
         };
         Ok(Server::new(child, folder, address, admin_address))
     }
+}
+
+/// Puts a program into a folder in the place of the one there, in one step as a package manager does.
+pub(super) fn install(program: &Path, folder: &Path) {
+    let new = folder.join("new-program");
+    if fs::hard_link(program, &new).is_err() {
+        fs::copy(program, &new).expect("programs can be copied");
+    }
+    // Two names of one file are left as they are by rename(2).
+    let _ = fs::remove_file(folder.join(PROGRAM));
+    fs::rename(new, folder.join(PROGRAM)).expect("a file can be renamed");
 }
 
 /// The same command as arguments of another.

@@ -37,6 +37,13 @@ impl Control {
         Status(self.ask(&json!({"command": "status"})))
     }
 
+    /// Asks for something and waits until it is done, or has failed: whether it is done, and what was told.
+    pub fn order(&mut self, command: &str) -> (bool, String) {
+        let answer = self.ask(&json!({"command": command}));
+        let told = answer["message"].as_str().or(answer["reason"].as_str());
+        (answer["result"] == "done", told.unwrap_or_else(|| panic!("no answer to an order: {answer}")).to_owned())
+    }
+
     /// Replaces all workers one by one, and returns when that is done.
     pub fn restart(&mut self) {
         let answer = self.ask(&json!({"command": "restart"}));
@@ -49,6 +56,11 @@ impl Control {
 pub struct Status(Value);
 
 impl Status {
+    /// The process ids of the worker slots, in order, and of the admin process.
+    pub fn pids(&self) -> Vec<u64> {
+        self.0["slots"].as_array().into_iter().flatten().filter_map(|slot| slot["pid"].as_u64()).collect()
+    }
+
     /// The worker slots in order.
     pub fn workers(&self) -> Vec<Slot<'_>> {
         let slots = self.0["slots"].as_array().unwrap_or_else(|| panic!("a status has slots: {}", self.0));

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     net::SocketAddr,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt as _},
     path::Path,
     process::{Child, ExitStatus},
     sync::Mutex,
@@ -16,7 +16,8 @@ use task_mcp_bench::{Request, Response, fetch};
 use tempfile::TempDir;
 
 use super::{
-    builder::{FAULTS, ServerBuilder},
+    builder::{FAULTS, ServerBuilder, install},
+    command::program,
     metrics::Metrics,
     process::{Process, Signal, signal},
     wait::eventually,
@@ -86,6 +87,25 @@ impl Server {
         // Renamed into place, so that no process reads half of it.
         let whole = self.folder.path().join("faults.new");
         fs::write(&whole, toml).and_then(|()| fs::rename(&whole, self.folder.path().join(FAULTS))).expect("writable");
+    }
+
+    /// Puts another settings file in the place of the one the server was started with.
+    pub fn write_settings(&self, toml: &str) {
+        fs::write(self.folder.path().join("settings.toml"), toml).expect("settings are writable");
+    }
+
+    /// Puts the server's program, or the fixture's, in the place of the one that was [installed](ServerBuilder::installed).
+    pub fn install(&self, fixture: bool) {
+        install(Path::new(program(fixture, self.folder.path()).get_program()), self.folder.path());
+    }
+
+    /// Puts a script in its place.
+    pub fn install_script(&self, text: &str) {
+        let script = self.folder.path().join("script");
+        fs::write(&script, text).expect("a script is writable");
+        fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        install(&script, self.folder.path());
+        fs::remove_file(&script).expect("it is ours");
     }
 
     /// One request over a connection of its own; a missing answer fails the test.

@@ -11,6 +11,7 @@ use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
 use tokio::sync::watch;
 
+use crate::adopted::Adopter;
 use crate::faults::Armed;
 use crate::live::Live;
 
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub(crate) faults: Arc<Armed>,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,
+    /// Serves connections of slots that nobody serves.
+    pub(crate) adopter: Adopter,
     pub(crate) version: String,
     pub(crate) started: Instant,
 }

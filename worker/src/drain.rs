@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::rt;
 use task_mcp_scoreboard::SeatState;
+use task_mcp_tools::Cut;
 use tokio::time::sleep;
 
 use crate::app::App;
@@ -16,12 +17,17 @@ const DRAIN_POLL: Duration = Duration::from_millis(5);
 const IDLE_GRACE: Duration = Duration::from_millis(100);
 /// How long the accept thread may take to obey.
 const ACCEPT_GRACE: Duration = Duration::from_millis(50);
+/// After the deadline: for reads to be told, for writes, and for the last bytes. Together they are less than the quarter of a
+/// second that the shortest drain has left.
+const CUT_READS: Duration = Duration::from_millis(100);
+const CUT_WRITES: Duration = Duration::from_millis(50);
+const CUT_FLUSH: Duration = Duration::from_millis(50);
 /// How long connections without a request may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes leave. For the lame duck's time everything is served, new connections too, while responses say `Connection: close` and
 /// readiness fails; a worker nobody talks to leaves earlier. Then nothing new is accepted, what is in flight finishes, idle
-/// connections are closed, and the deadline cuts what is left.
+/// connections are closed, and the deadline cuts what is left, after its callers were told.
 pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration, deadline: Duration) -> Exit {
     let deadline = Instant::now() + deadline;
     let seat = &app.seat;
@@ -44,9 +50,13 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
                 jobs = app.pool.unfinished(),
                 "The deadline of the drain is over; what is unfinished is cut (supervisor.drain_timeout_s)."
             );
-            rt::spawn(handle.stop(false));
+            cut(app, handle, finished).await;
             return Exit::Forced;
         }
+        // Connections of other slots are not the server's: they end first.
+        app.adopter.close();
+        let adopted_closed = || !finished() || app.adopter.open() == 0;
+        wait_until(deadline.min(Instant::now() + CLOSE_TIMEOUT), adopted_closed, Duration::MAX).await;
         // Closes what is idle; the answers that are still on their way out are flushed before their connections close.
         let since = *stopped.get_or_insert_with(|| {
             rt::spawn(handle.stop(true));
@@ -58,6 +68,22 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
             return Exit::Drained;
         }
     }
+}
+
+/// Ends what is unfinished: callers are told and streams get their last event, reads first, for a write may be about to be done. What
+/// is not flushed then is lost. It all takes less than the supervisor waits before it kills.
+async fn cut(app: &App, handle: &ServerHandle, finished: impl Fn() -> bool) {
+    let end = Instant::now() + CUT_READS + CUT_WRITES + CUT_FLUSH;
+    app.executor.cut(Cut::Reads);
+    if !wait_until(end - CUT_WRITES - CUT_FLUSH, &finished, Duration::MAX).await {
+        app.executor.cut(Cut::Everything);
+        wait_until(end - CUT_FLUSH, &finished, Duration::MAX).await;
+    }
+    // Whatever is idle now closes once its last bytes are flushed.
+    app.adopter.close();
+    rt::spawn(handle.stop(true));
+    wait_until(end, || app.seat.open_connections() == 0, Duration::MAX).await;
+    rt::spawn(handle.stop(false));
 }
 
 /// Returns at `end`, or as soon as nobody is connected and nobody has come for a while.

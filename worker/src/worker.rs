@@ -1,13 +1,12 @@
 //! The life of a worker: build, warm up, serve, drain.
 
-use std::any::Any;
 use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::{Extensions, Server};
-use actix_web::{App as ActixApp, HttpServer, middleware, rt, web};
+use actix_web::dev::Server;
+use actix_web::{HttpServer, rt, web};
 use arc_swap::ArcSwap;
 use task_mcp_changes::ActiveQuery;
 use task_mcp_config::Settings;
@@ -18,8 +17,10 @@ use task_mcp_telemetry::{Latch, Readiness};
 use task_mcp_tools::Tool;
 use tokio::sync::watch;
 
+use crate::adopted::{self, Adopter};
 use crate::app::App;
 use crate::assembly::{Assembly, call_limits};
+use crate::connections::{ConnectionLimits, application, count};
 use crate::drain::drain;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
@@ -29,7 +30,6 @@ use crate::link::{Link, Told, addresses, hello};
 use crate::live::Live;
 use crate::orders::{Order, applied, heed};
 use crate::process::{Boot, Build, Exit, Logs, Process};
-use crate::public::{accounting, routes};
 use crate::signals::Signals;
 
 /// Runs a worker until it has drained. `tools` come beside the built-in ones; `faults` are for tests.
@@ -141,7 +141,9 @@ async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Dura
             app.executor.set_limits(call_limits(&settings));
             applied(link, revision).await;
         }
-        Order::Adopt { slot, sockets } => drop((slot, sockets)),
+        // A worker that drains takes on nothing more.
+        Order::Adopt { .. } if app.readiness.is_draining() => {}
+        Order::Adopt { slot, sockets } => app.adopter.adopt(slot, sockets),
     }
     None
 }
@@ -180,6 +182,7 @@ fn build_app(
         metrics: assembly.metrics,
         seat: seat.clone(),
         faults,
+        adopter: Adopter::new(),
         stop_reading: watch::Sender::new(false),
         version: build.version.clone(),
         started: Instant::now(),
@@ -208,39 +211,32 @@ fn server_info(build: &Build) -> ServerInfo {
 }
 
 fn http_server(settings: &Settings, listeners: Vec<TcpListener>, app: web::Data<App>) -> Result<Server, WorkerError> {
-    let limits = &settings.limits;
-    let workers = usize::from(settings.server.workers.max(1));
+    let limits = ConnectionLimits::new(settings);
     let seat = app.seat.clone();
     let mut http = HttpServer::new(move || {
         // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
         rt::spawn(beat(app.seat.clone()));
-        ActixApp::new().app_data(app.clone()).wrap(middleware::from_fn(accounting::account)).configure(routes)
+        adopted::begin(&app, limits);
+        application(app.clone())
     })
     .workers(1)
     .disable_signals()
-    .keep_alive(Duration::from_secs(limits.keep_alive_s))
-    .client_request_timeout(Duration::from_millis(limits.headers_timeout_ms))
-    .max_connections((limits.max_connections as usize).div_ceil(workers))
-    .shutdown_timeout(settings.supervisor.drain_timeout_s)
+    .keep_alive(limits.keep_alive)
+    .client_request_timeout(limits.headers_timeout)
+    .client_disconnect_timeout(limits.disconnect_timeout)
+    .max_connections(limits.most)
+    // The drain has its own deadline, which may change meanwhile.
+    .shutdown_timeout(DAY_S)
     .tcp_nodelay(true)
-    .on_connect(move |_: &dyn Any, extensions: &mut Extensions| {
-        seat.connection_opened();
-        extensions.insert(OpenConnection(seat.clone()));
-    });
+    .on_connect(count(seat));
     for listener in listeners {
         http = http.listen(listener).map_err(WorkerError::Listen)?;
     }
     Ok(http.run())
 }
 
-/// Lives in the data of a connection and is dropped with it.
-struct OpenConnection(Seat);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.connection_closed();
-    }
-}
+/// Longer than any drain, in seconds.
+const DAY_S: u64 = 86_400;
 
 /// Reads the tree once, so that the first client does not wait for it. A tree that cannot be read keeps the worker from being
 /// ready for nothing but itself: calls say what is wrong with it.

@@ -25,6 +25,8 @@ pub(super) const CLIENTS_MAX: usize = 16;
 pub(super) const WAITING_MAX: usize = 64;
 /// A client that says nothing, and waits for nothing, is sent away after this time, in milliseconds.
 const IDLE_MS: u64 = 10_000;
+/// If there is no room for another, the client that has said nothing for longest makes room after this time, in milliseconds.
+const ROOM_MS: u64 = 100;
 /// When no descriptor is left for a client, the next is accepted after this time, in milliseconds.
 const PAUSE_MS: u64 = 1_000;
 /// Longest request a client may have under way and longest answer it may leave unread, in bytes.
@@ -174,6 +176,10 @@ impl Server {
         let mut requests = Vec::new();
         for client in &mut self.clients {
             client.read(now_ms);
+            if client.awaits.is_some() {
+                // Its time to be idle begins with the answer.
+                client.heard_ms = now_ms;
+            }
             // What a client asked for goes on without it.
             client.gone |= client.ended && client.hung_up();
             while client.awaits.is_none() && !client.leaves && !client.gone {
@@ -273,7 +279,11 @@ impl Server {
             }
             Err(error) => client.refuse(format!("the system does not say who you are: {error}")),
         }
-        if self.clients.iter().filter(|client| client.awaits.is_none()).count() >= CLIENTS_MAX {
+        if client.leaves {
+            // It takes nobody's place.
+        } else if self.clients.iter().filter(|client| client.awaits.is_none()).count() >= CLIENTS_MAX
+            && !self.make_room(now_ms)
+        {
             client.refuse(format!("{CLIENTS_MAX} clients are connected already; try again later"));
         }
         if client.leaves {
@@ -282,6 +292,18 @@ impl Server {
         } else {
             self.clients.push(client);
         }
+    }
+
+    /// Sends the client away that has said nothing for longest, if that is long enough.
+    fn make_room(&mut self, now_ms: u64) -> bool {
+        let is_idle = |client: &&mut Client| {
+            client.awaits.is_none() && client.out.is_empty() && now_ms.saturating_sub(client.heard_ms) >= ROOM_MS
+        };
+        let idle = self.clients.iter_mut().filter(is_idle).min_by_key(|client| client.heard_ms);
+        let Some(client) = idle else { return false };
+        let id = client.id;
+        self.clients.retain(|client| client.id != id);
+        true
     }
 
     fn flush(&mut self) {

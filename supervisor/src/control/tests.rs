@@ -126,10 +126,17 @@ fn there_is_room_for_sixteen_and_the_idle_make_room() {
     let late = bench.connect();
     bench.serve(0);
     assert!(refusal(&late).contains("16 clients"));
+    clients[1].write_all(b"{\"command\":\"status\"}\n").unwrap();
+    assert_eq!(bench.serve(100), [Request::Status]);
+    clients.push(bench.connect());
+    bench.serve(100);
+    assert_eq!(clients[0].read(&mut [0; 8]).unwrap(), 0, "one that has said nothing makes room for another");
+    assert_eq!(bench.server.fds(100).count(), 1 + CLIENTS_MAX);
+    let mut clients = [clients.swap_remove(1)];
     clients[0].write_all(b"{\"command\":\"status\"}\n").unwrap();
     assert_eq!(bench.serve(9_000), [Request::Status]);
-    bench.serve(10_001);
-    let fds = bench.server.fds(10_001).count();
+    bench.serve(10_101);
+    let fds = bench.server.fds(10_101).count();
     assert_eq!(fds, 2, "the socket, and the one client that spoke");
 }
 

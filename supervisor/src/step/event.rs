@@ -16,6 +16,16 @@ pub(crate) enum Post {
     Admin,
 }
 
+impl Post {
+    /// The slot of a worker.
+    pub(crate) fn slot(self) -> Option<u16> {
+        match self {
+            Self::Worker(slot) => Some(slot),
+            Self::Admin => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Post {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -85,8 +95,10 @@ pub(crate) enum Event {
         /// Whether they are.
         ok: bool,
     },
-    /// What waits in the queues of the slot of [`State::emptying`](super::State::emptying).
+    /// What waits in the queues of a slot of [`State::queues`](super::State::queues).
     Queue {
+        /// The slot.
+        slot: u16,
         /// Connections.
         waiting: u32,
     },
@@ -221,6 +233,13 @@ pub(crate) enum Action {
     CloseSlot {
         /// Its number.
         slot: u16,
+    },
+    /// Let a worker accept what waits in the queues of another slot.
+    Adopt {
+        /// The slot whose queues they are.
+        slot: u16,
+        /// Generation of the worker.
+        by: u64,
     },
     /// Send new connections to these slots alone.
     Steer {

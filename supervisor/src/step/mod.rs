@@ -9,10 +9,12 @@
 //! - `reload.rs`  other settings, another program
 //! - `recycle.rs` worn workers are replaced one at a time
 //! - `scale.rs`   more or fewer slots
+//! - `adopt.rs`   queues that nobody accepts from
 //! - `drain.rs`   the way out
 //! - `steer.rs`   which slots get new connections
 //! - `tests.rs`, `schedules.rs` each rule by itself; random schedules
 
+mod adopt;
 mod drain;
 mod event;
 mod hang;
@@ -62,7 +64,10 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
         Event::TakenOver { revision, change } => reload::taken_over(state, revision, change, &mut actions),
         Event::ScaleTo { workers } => scale::to(state, workers, &mut actions),
         Event::SlotOpened { ok } => scale::opened(state, ok, now_ms, &mut actions),
-        Event::Queue { waiting } => scale::queue(state, waiting, now_ms),
+        Event::Queue { slot, waiting } => {
+            scale::queue(state, slot, waiting, now_ms);
+            adopt::queue(state, slot, waiting);
+        }
         Event::Stop => drain::stop(state, now_ms, &mut actions),
         Event::Drain => drain::asked(state, now_ms, &mut actions),
         Event::SpawnFailed { generation } => restart::died(state, generation, None, 0, now_ms, &mut actions),
@@ -92,6 +97,7 @@ pub(crate) fn step(state: &mut State, event: Event, now_ms: u64) -> Vec<Action> 
     recycle::advance(state, now_ms, &mut actions);
     spawn_due(state, now_ms, &mut actions);
     announce(state, now_ms, &mut actions);
+    adopt::advance(state, now_ms, &mut actions);
     steer::steer(state, &mut actions);
     reload::keep(state, &mut actions);
     drain::advance(state, now_ms, &mut actions);

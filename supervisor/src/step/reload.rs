@@ -253,6 +253,8 @@ fn next_stage(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) -> Opti
             Some(None)
         }
         Reload::Back(way, reason) => {
+            state.reload = None;
+            keep(state, actions);
             actions.push(failure(way.what, way.replaced, reason));
             Some(None)
         }
@@ -312,6 +314,9 @@ fn succeed(state: &mut State, way: Way, actions: &mut Vec<Action>) {
     state.revision = way.revision;
     state.policy = state.policy.retimed(way.change.policy);
     let workers = way.change.workers.filter(|workers| *workers != state.target);
+    // What is given up is closed before anybody is told that it is.
+    state.reload = None;
+    keep(state, actions);
     actions.push(Action::Tell(Notice::Reloaded { what: way.what, replaced: way.replaced, workers }));
     if let Some(workers) = workers {
         scale::to(state, workers, actions);

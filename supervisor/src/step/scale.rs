@@ -56,9 +56,11 @@ pub(super) fn opened(state: &mut State, ok: bool, now_ms: u64, actions: &mut Vec
     state.steered.clear();
 }
 
-/// What waits in the queues of the slot that is to be closed.
-pub(super) fn queue(state: &mut State, waiting: u32, now_ms: u64) {
-    if let Some(Closing::Emptying { empty_since_ms, .. }) = &mut state.closing {
+/// What waits in the queues of a slot; of interest here if it is to be closed.
+pub(super) fn queue(state: &mut State, slot: u16, waiting: u32, now_ms: u64) {
+    if state.emptying() == Some(slot)
+        && let Some(Closing::Emptying { empty_since_ms, .. }) = &mut state.closing
+    {
         *empty_since_ms = if waiting == 0 { empty_since_ms.or(Some(now_ms)) } else { None };
     }
 }

@@ -26,7 +26,7 @@ enum Move {
     Beats(usize, Beats),
     SpawnsFail(bool),
     ScaleTo(u16),
-    /// So many connections wait in the slot that is to be closed.
+    /// So many connections wait in every slot.
     Waiting(u32),
     Restart,
     /// The settings are read again; what is found, if they can be had at all.
@@ -102,6 +102,8 @@ struct World {
     steered: Vec<u16>,
     slots: u16,
     waiting: u32,
+    /// When each slot was last adopted.
+    adopted_ms: BTreeMap<u16, u64>,
     /// A rolling restart is under way.
     restarting: bool,
     /// The slot of the worker that is to be recycled next, and the last one.
@@ -148,6 +150,7 @@ impl World {
             announced: 0,
             slots: workers,
             waiting: 0,
+            adopted_ms: BTreeMap::new(),
             restarting: false,
             recycle: None,
             recycled: None,
@@ -307,6 +310,20 @@ impl World {
                 assert!(slot == self.slots && slot > 0, "only the highest");
                 assert!(self.alive.values().all(|fake| fake.post != Post::Worker(slot)), "its worker is left behind");
                 assert!(!self.steered.contains(&slot), "it would reset what comes");
+                self.adopted_ms.remove(&slot);
+            }
+            Action::Adopt { slot, by } => {
+                assert!(self.stopped_at_ms.is_none(), "a drain adopts nothing");
+                assert!(self.waiting > 0 && slot < self.slots);
+                let fake = self.alive.get(&by).expect("a living process adopts");
+                let sound = fake.was_ready && !fake.told_to_drain && !fake.aborted && !fake.leaves && !fake.convicted;
+                assert!(sound && !fake.killed && fake.slot().is_some_and(|own| own != slot), "{slot}: {fake:?}");
+                assert!(self.state.slots.iter().any(|one| {
+                    matches!(one.state, SlotState::Live { process, .. } if process.generation == by)
+                        && one.health == Health::Sound
+                }));
+                let last_ms = self.adopted_ms.insert(slot, self.now_ms);
+                assert!(last_ms.is_none_or(|last_ms| self.now_ms >= last_ms + 50), "slot {slot} again at once");
             }
             Action::Steer { open } => {
                 assert!(self.stopped_at_ms.is_none(), "a drain steers nobody");
@@ -465,8 +482,8 @@ impl World {
                 Beats::Silent | Beats::Starved => fake.silent_ms = 0,
             }
         }
-        if self.state.emptying().is_some() {
-            self.event(Event::Queue { waiting: self.waiting });
+        for slot in self.state.queues(self.now_ms) {
+            self.event(Event::Queue { slot, waiting: self.waiting });
         }
         self.event(Event::Look);
         let seen: Vec<(u64, Fake)> = self.alive.iter().map(|(generation, fake)| (*generation, *fake)).collect();
@@ -621,7 +638,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         4 => Just(Move::Settle),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(index, by_requests)| Move::Worn(index, by_requests)),
         2 => (0u16..6).prop_map(Move::ScaleTo),
-        1 => (0u32..2).prop_map(Move::Waiting),
+        3 => (0u32..2).prop_map(Move::Waiting),
         1 => prop::bool::weighted(0.3).prop_map(Move::SpawnsFail),
         1 => prop::bool::weighted(0.2).prop_map(|stop| if stop { Move::Stop } else { Move::Sleep }),
         1 => prop::bool::weighted(0.2).prop_map(|drain| if drain { Move::Drain } else { Move::Sleep }),

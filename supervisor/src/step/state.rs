@@ -80,6 +80,8 @@ pub(crate) struct State {
     pub(super) opening: bool,
     /// The highest slot is being closed.
     pub(super) closing: Option<Closing>,
+    /// The slot whose worker adopted last.
+    pub(super) last_adopter: u16,
     /// The rolling restart under way.
     pub(super) rolling: Option<Rolling>,
     /// Somebody asked for a restart while workers were rolled for another reason.
@@ -147,6 +149,12 @@ pub(super) struct Slot {
     pub(super) last_code: Option<i32>,
     /// What its next process is started with.
     pub(super) revision: u64,
+    /// Since when nobody accepts from it.
+    pub(super) unserved_ms: Option<u64>,
+    /// Connections that wait there, as far as was told in this step.
+    pub(super) waiting: u32,
+    /// When its queue was last given to a sibling.
+    pub(super) adopted_ms: Option<u64>,
 }
 
 /// What a slot is doing.
@@ -243,6 +251,7 @@ impl State {
             told_target: policy.workers,
             opening: false,
             closing: None,
+            last_adopter: 0,
             rolling: None,
             restart_wanted: false,
             revision,
@@ -336,7 +345,7 @@ impl State {
         self.target
     }
 
-    /// The slot whose queue is to be looked at.
+    /// The slot that is to be closed once its queue is empty.
     pub(crate) fn emptying(&self) -> Option<u16> {
         let emptying = self.phase == Phase::Serving && matches!(self.closing, Some(Closing::Emptying { .. }));
         emptying.then(|| self.worker_slots() - 1)
@@ -409,6 +418,9 @@ impl Slot {
             added: false,
             last_code: None,
             revision,
+            unserved_ms: None,
+            waiting: 0,
+            adopted_ms: None,
         }
     }
 

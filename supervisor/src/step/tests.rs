@@ -7,6 +7,7 @@ use super::restart::EARLY_MS;
 use super::*;
 use crate::Exit;
 
+mod adopt;
 mod hang;
 mod leaving;
 mod recycle;

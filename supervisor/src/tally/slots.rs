@@ -234,7 +234,7 @@ mod tests {
         bench.slots.queue(1, 9);
         (1..=3).for_each(|generation| bench.event(Event::Ready { generation }, 100));
         bench.event(Event::ScaleTo { workers: 1 }, 2_000);
-        bench.event(Event::Queue { waiting: 0 }, 2_000);
+        bench.event(Event::Queue { slot: 1, waiting: 0 }, 2_000);
         bench.event(Event::Tick, 3_000);
         assert_eq!((bench.of(QUEUE_LENGTH), bench.of(GENERATION)), ([0, 9, 0], [1, 2, 0]));
         bench.event(Event::Exited { generation: 2, code: Some(0), lost: 0 }, 4_000);

@@ -20,12 +20,21 @@ pub mod code {
     pub const OVERLOADED: &str = "OVERLOADED";
     /// The result is larger than the limit.
     pub const RESPONSE_TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+    /// The server stops, and the call was not finished in the time that was left.
+    pub const SERVER_SHUTTING_DOWN: &str = "SERVER_SHUTTING_DOWN";
     /// The fault is the server's; its log says more.
     pub const INTERNAL_ERROR: &str = "INTERNAL_ERROR";
 
     /// All of the above.
-    pub const ALL: [&str; 6] =
-        [INVALID_INPUT, TOOL_NOT_FOUND, DEADLINE_EXCEEDED, OVERLOADED, RESPONSE_TOO_LARGE, INTERNAL_ERROR];
+    pub const ALL: [&str; 7] = [
+        INVALID_INPUT,
+        TOOL_NOT_FOUND,
+        DEADLINE_EXCEEDED,
+        OVERLOADED,
+        RESPONSE_TOO_LARGE,
+        SERVER_SHUTTING_DOWN,
+        INTERNAL_ERROR,
+    ];
 }
 
 /// A failed call, as every dialect tells it.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use task_mcp_mcp::{CallResult, json_string};
 use task_mcp_telemetry::ToolMetrics;
+use tokio::sync::watch;
 
 use crate::arguments;
 use crate::error::{ToolError, code};
@@ -25,18 +26,41 @@ pub struct Limits {
     pub response_bytes: usize,
 }
 
+/// Which calls are not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cut {
+    /// None.
+    Nothing,
+    /// Those that only read.
+    Reads,
+    /// All; what a write has begun goes on without its caller, as long as the process lives.
+    Everything,
+}
+
 /// Runs calls. One for each process, shared by its dialects.
 #[derive(Debug, Clone)]
 pub struct Executor {
     registry: Arc<Registry>,
     limits: Arc<ArcSwap<Limits>>,
+    cut: watch::Sender<Cut>,
     metrics: ToolMetrics,
 }
 
 impl Executor {
     /// An executor over `registry`; `metrics` was bound with the registry's names and codes in their order.
     pub fn new(registry: Arc<Registry>, limits: Limits, metrics: ToolMetrics) -> Self {
-        Self { registry, limits: Arc::new(ArcSwap::from_pointee(limits)), metrics }
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        Self { registry, limits, cut: watch::Sender::new(Cut::Nothing), metrics }
+    }
+
+    /// Ends calls that are still running with [`code::SERVER_SHUTTING_DOWN`], so that their callers hear of it before the process
+    /// ends. There is no way back.
+    pub fn cut(&self, cut: Cut) {
+        self.cut.send_if_modified(|now| {
+            let more = *now < cut;
+            *now = (*now).max(cut);
+            more
+        });
     }
 
     /// Calls that begin from now on may cost so much.
@@ -59,7 +83,13 @@ impl Executor {
                 .with_hint("the method `tools/list` names the tools"));
         };
         let started = Instant::now();
-        let outcome = self.run(entry, call, name, arguments).await;
+        let cut_with = if entry.read_only { Cut::Reads } else { Cut::Everything };
+        let mut cut = self.cut.subscribe();
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.run(entry, call, name, arguments) => outcome,
+            _ = cut.wait_for(|cut| *cut >= cut_with) => Err(shutting_down(entry.read_only)),
+        };
         self.metrics.executed(entry.index, started.elapsed());
         if let Err(error) = &outcome {
             let position = self.registry.error_codes().iter().position(|known| *known == error.code);
@@ -99,6 +129,18 @@ fn fragments(entry: &Entry, output: Output, limit: usize) -> Result<CallResult, 
         return Err(ToolError::new(code::RESPONSE_TOO_LARGE, message).with_hint("ask for a smaller page"));
     }
     Ok(CallResult { text: json_string(&text), structured: Some(text.into()), is_error: false })
+}
+
+fn shutting_down(read_only: bool) -> ToolError {
+    let (message, hint) = if read_only {
+        ("the server stops and the call was not finished in time", "send it again")
+    } else {
+        (
+            "the server stops and the outcome of the write is not known yet",
+            "look whether it was done before you send it again",
+        )
+    };
+    ToolError::new(code::SERVER_SHUTTING_DOWN, message).with_hint(hint)
 }
 
 fn too_slow(deadline: Duration) -> ToolError {
@@ -249,6 +291,31 @@ mod tests {
         assert!(error.message.contains("1000 ms"), "{error}");
         let written = run(&executor, "probe.write", r#"{"do":"slow"}"#).await.unwrap();
         assert_eq!(written.structured.unwrap(), r#"{"slow":true}"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_ends_reads_first_and_writes_at_last() {
+        let (executor, scoreboard) = executor();
+        executor.set_limits(Limits { deadline: Duration::from_secs(60), response_bytes: 1_000 });
+        let slow = |name| run(&executor, name, r#"{"do":"slow"}"#);
+        let ((read, read_ms), (written, written_ms), ()) = tokio::join!(
+            async { (slow("probe.read").await, tokio::time::Instant::now()) },
+            async { (slow("probe.write").await, tokio::time::Instant::now()) },
+            async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                executor.cut(Cut::Reads);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                executor.cut(Cut::Everything);
+                executor.cut(Cut::Reads);
+            },
+        );
+        assert_eq!(read.unwrap_err().code, code::SERVER_SHUTTING_DOWN);
+        let written = written.unwrap_err();
+        assert!(written.code == code::SERVER_SHUTTING_DOWN && written.message.contains("not known"), "{written}");
+        assert_eq!(written_ms - read_ms, Duration::from_secs(1));
+        let labels = [("tool", "probe.read"), ("code", code::SERVER_SHUTTING_DOWN)];
+        assert_eq!(counted(&scoreboard, task_mcp_telemetry::names::TOOL_ERRORS, &labels), 1);
+        assert!(run(&executor, "probe.read", "{}").await.is_ok(), "what needs no time is answered");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ mod tool;
 
 pub use builtin::{Inventory, builtin_tools};
 pub use error::{ToolError, code};
-pub use executor::{Executor, Limits};
+pub use executor::{Cut, Executor, Limits};
 pub use pool::Pool;
 pub use registry::{Registry, RegistryError};
 pub use tool::{BoxFuture, Call, Output, Principal, Tool};

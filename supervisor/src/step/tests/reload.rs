@@ -64,6 +64,7 @@ fn what_can_change_in_place_does_and_is_answered_when_every_process_has_it() {
     assert_eq!(revisions(&actions), [2]);
     let actions = bench.event(Event::Applied { generation: 3, revision: 2 });
     assert_eq!((tells(&actions), keeps(&actions)), (vec![reloaded(What::Settings, 0)], vec![vec![2]]));
+    assert!(matches!(actions[0], Action::Keep { .. }), "what is given up is closed before it is told: {actions:?}");
     assert!(is_broken(&bench.exits(4, 70)), "the numbers of the policy are in force too");
 }
 

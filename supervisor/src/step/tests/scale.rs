@@ -5,7 +5,8 @@ use super::*;
 
 impl Bench {
     fn queue(&mut self, waiting: u32) -> Vec<Action> {
-        self.event(Event::Queue { waiting })
+        let slot = self.state.worker_slots() - 1;
+        self.event(Event::Queue { slot, waiting })
     }
 
     fn scale_to(&mut self, workers: u16) -> Vec<Action> {

@@ -1,0 +1,166 @@
+//! Connections that wait in the queue of a slot that nobody serves: a worker accepts them and serves them as its own.
+//!
+//! They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs. The sockets stay the
+//! supervisor's: they are never registered with epoll, where an entry would outlive the descriptor (epoll(7)), and their flags,
+//! which all holders share, are left alone.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::rt;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::Data;
+use rustix::fs::{OFlags, fcntl_getfl};
+use tokio::sync::{mpsc, watch};
+
+use crate::app::App;
+use crate::connections::{ConnectionLimits, application, count};
+
+/// Queues that may wait to be looked at. The supervisor tells again as long as something waits in one.
+const QUEUES_MAX: usize = 8;
+/// Connections accepted in a row before the thread turns to others.
+const TURN: usize = 32;
+
+/// Hands queues to the thread that serves. One for each worker.
+pub(crate) struct Adopter {
+    queues: mpsc::Sender<Queue>,
+    /// Until the thread that serves takes it.
+    waiting: Mutex<Option<mpsc::Receiver<Queue>>>,
+    open: Arc<AtomicUsize>,
+    closing: watch::Sender<bool>,
+}
+
+/// The listening sockets of a slot.
+struct Queue {
+    slot: u16,
+    sockets: Vec<OwnedFd>,
+}
+
+impl Adopter {
+    pub(crate) fn new() -> Self {
+        let (queues, waiting) = mpsc::channel(QUEUES_MAX);
+        Self { queues, waiting: Mutex::new(Some(waiting)), open: Arc::default(), closing: watch::Sender::new(false) }
+    }
+
+    /// Accepts what waits in these sockets. A queue too many is left for the next time.
+    pub(crate) fn adopt(&self, slot: u16, sockets: Vec<OwnedFd>) {
+        let _ = self.queues.try_send(Queue { slot, sockets });
+    }
+
+    /// Adopted connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Ends adopted connections that are idle, and the others after their next answer.
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+/// Serves what is adopted, from the thread that calls it first.
+pub(crate) fn begin(app: &Data<App>, limits: ConnectionLimits) {
+    let queues = app.adopter.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(queues) = queues {
+        rt::spawn(serve(queues, app.clone(), limits));
+    }
+}
+
+async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>, limits: ConnectionLimits) {
+    let closing = app.adopter.closing.subscribe();
+    let factory = application(app.clone()).into_factory().map_err(|error| error.error_response());
+    let on_connect = count(app.seat.clone());
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let mut closing = closing.clone();
+            async move { drop(closing.wait_for(|closing| *closing).await.map(|_| ())) }
+        })
+        .keep_alive(limits.keep_alive)
+        .client_request_timeout(limits.headers_timeout)
+        .client_disconnect_timeout(limits.disconnect_timeout)
+        .tcp_nodelay(true)
+        .on_connect_ext(move |io: &TcpStream, extensions| on_connect(io, extensions))
+        .finish(map_config(factory, |()| AppConfig::default()))
+        .tcp();
+    let service = match http.new_service(()).await {
+        Ok(service) => Rc::new(service),
+        Err(()) => {
+            tracing::error!("Connections of other slots cannot be served; they wait for their own workers.");
+            return;
+        }
+    };
+    let counter = Arc::clone(&app.adopter.open);
+    while let Some(Queue { slot, sockets }) = queues.recv().await {
+        let mut connections = 0;
+        for socket in sockets {
+            let room = limits.most.saturating_sub(usize::try_from(app.seat.open_connections()).unwrap_or(usize::MAX));
+            connections += accept_all(socket, room, |stream| {
+                let (service, open) = (Rc::clone(&service), Open::new(&counter));
+                rt::spawn(async move {
+                    // What goes wrong with a connection is the client's affair, as with all others.
+                    let _ = service.call(stream).await;
+                    drop(open);
+                });
+            })
+            .await;
+        }
+        if connections > 0 {
+            tracing::info!(slot, connections, "Connections of a slot that nobody serves were taken over.");
+        }
+    }
+}
+
+/// Accepts until nothing waits or there is no room: how many it were.
+async fn accept_all(socket: OwnedFd, room: usize, mut serve: impl FnMut(TcpStream)) -> usize {
+    // A socket that blocks would stop everybody this thread serves.
+    if !fcntl_getfl(&socket).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
+        tracing::error!("A socket of another slot would block; what waits in it waits for its own worker.");
+        return 0;
+    }
+    let listener = TcpListener::from(socket);
+    let mut accepted = 0;
+    while accepted < room {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            // The client left while it waited.
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => continue,
+            Err(error) => {
+                tracing::warn!(error = %error, "A connection of another slot could not be accepted.");
+                break;
+            }
+        };
+        match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => serve(stream),
+            Err(error) => tracing::warn!(error = %error, "A connection of another slot could not be served."),
+        }
+        accepted += 1;
+        if accepted % TURN == 0 {
+            rt::task::yield_now().await;
+        }
+    }
+    accepted
+}
+
+/// An adopted connection between its acceptance and its end.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
