@@ -126,6 +126,7 @@ fn workers_replaced_before_a_later_one_fails_go_back() {
     let actions = bench.exits(5, 70);
     assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(0), 6)], vec![1]), "back at once");
     assert!(!tells(&actions).iter().any(|notice| matches!(notice, Notice::ReloadFailed { .. })), "not yet");
+    assert_eq!(bench.targets[0], (0, 2), "until it goes, slot 0 is sent what its worker listens to");
     assert_eq!(drains(&bench.ready(6)), [4], "what was trusted needs no canary");
     let actions = bench.exits(4, 0);
     assert_eq!(tells(&actions).last(), Some(&failed(What::Settings, 1, ReloadFailure::Died { post: Post::Worker(1) })));
