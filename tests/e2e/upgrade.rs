@@ -18,6 +18,15 @@ fn served_since(server: &Server, before: &[u64]) -> bool {
     now.len() == before.len() && now.iter().all(|pid| !before.contains(pid))
 }
 
+/// No call was forgotten, and none was counted twice, whatever scoreboards it was counted on.
+fn assert_counted(server: &Server, sent: u64) {
+    let counted = || {
+        let metrics = server.try_metrics()?;
+        Some(metrics.sum("http_requests_total", &[("route", "/mcp")]) as u64).filter(|counted| *counted >= sent)
+    };
+    assert_eq!(eventually(LIMIT, "every call is counted", counted), sent);
+}
+
 #[test]
 fn another_program_takes_over_under_load_and_no_call_fails() {
     let tree = Tree::new();
@@ -49,12 +58,7 @@ fn another_program_takes_over_under_load_and_no_call_fails() {
         earlier = now;
     }
     let sent: u64 = load.stop_unharmed().iter().map(|report| report.total()).sum();
-    // No call was forgotten, and none was counted twice, over three scoreboards.
-    let counted = || {
-        let metrics = server.try_metrics()?;
-        Some(metrics.sum("http_requests_total", &[("route", "/mcp")]) as u64).filter(|counted| *counted >= sent)
-    };
-    assert_eq!(eventually(LIMIT, "every call is counted", counted), sent);
+    assert_counted(&server, sent);
     assert_eq!(inode(server.pid()) == program, sized(3, 5) % 2 == 0, "the supervisor itself is another program");
     let name = std::fs::read_to_string(format!("/proc/{}/comm", server.pid())).unwrap();
     assert_eq!(name.trim(), "task-mcp");
@@ -118,7 +122,7 @@ fn a_program_whose_workers_cannot_start_leaves_the_old_ones_serving() {
     let (done, told) = control.order("upgrade");
     assert!(!done && told.contains("worker 0 died") && told.contains("The program before goes on"), "{told}");
     assert_eq!(control.status().pids(), before);
-    load.stop_unharmed();
+    let sent: u64 = load.stop_unharmed().iter().map(|report| report.total()).sum();
     // One that crashes now is replaced by the program that works.
     let victim = server.kill_worker();
     let workers = server.wait_workers(2, &[victim]);
@@ -127,6 +131,7 @@ fn a_program_whose_workers_cannot_start_leaves_the_old_ones_serving() {
     let (done, told) = control.order("upgrade");
     assert!(done, "{told}");
     assert!(server.workers().iter().all(|worker| inode(worker.pid) != old));
+    assert_counted(&server, sent);
 }
 
 #[test]
