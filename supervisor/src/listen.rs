@@ -95,11 +95,22 @@ impl Inherited {
         let at = self.0.iter().position(fits)?;
         Some(self.0.swap_remove(at).1)
     }
+
+    /// Closes the sockets of slots that listen to this address.
+    fn discard(&mut self, address: SocketAddr) {
+        let fits = |(name, fd): &mut (String, OwnedFd)| {
+            let local = SockRef::from(&*fd).local_addr();
+            name.starts_with(SLOT_PREFIX) && local.is_ok_and(|local| local.as_socket() == Some(address))
+        };
+        self.0.extract_if(.., fits).for_each(|(_, socket)| close(socket));
+    }
 }
+
+const SLOT_PREFIX: &str = "slot-";
 
 /// The name of a slot's sockets in the service manager's store.
 pub(crate) fn slot_name(slot: u16) -> String {
-    format!("slot-{slot}")
+    format!("{SLOT_PREFIX}{slot}")
 }
 
 /// The name of the admin socket in the service manager's store.
@@ -308,6 +319,8 @@ impl Group {
         while let Some(socket) = inherited.take(&slot_name(group.sockets.len() as u16), wanted) {
             group.sockets.push(socket);
         }
+        // What is left of the address after a gap would have another place in the group than its name says.
+        inherited.discard(wanted);
         if group.sockets.is_empty() {
             probe(wanted, only_v6)?;
         }

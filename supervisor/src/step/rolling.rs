@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Notice, Post, ReloadFailure, RestartFailure, What};
+use super::reload::Upgrade;
 use super::restart::EARLY_MS;
 use super::scale::{self, Closing};
 use super::state::{Phase, Second, SlotState, State};
@@ -57,7 +58,7 @@ pub(super) fn asked(state: &mut State, actions: &mut Vec<Action>) {
     if state.phase != Phase::Serving {
         let reason = RestartFailure::Stopping;
         actions.push(Action::Tell(Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason }));
-    } else if state.reload.is_some() {
+    } else if state.reload.is_some() || state.upgrade.is_some_and(Upgrade::is_sure) {
         state.restart_wanted = true;
     } else if !state.rolling.as_ref().is_some_and(is_restart) {
         state.restart_wanted = false;

@@ -6,7 +6,7 @@ use super::*;
 const CHANGE: Change = Change { policy: POLICY, workers: None, new_workers: false, new_admin: false };
 
 fn failed(what: What, replaced: u16, reason: ReloadFailure) -> Notice {
-    Notice::ReloadFailed { what, replaced, reason }
+    Notice::ReloadFailed { what, replaced, stragglers: 0, reason }
 }
 
 fn reloaded(what: What, replaced: u16) -> Notice {
