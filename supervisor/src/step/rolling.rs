@@ -89,6 +89,9 @@ pub(super) fn died(state: &mut State, generation: u64, actions: &mut Vec<Action>
         // Its slot is left to the restart policy, with what was trusted before; the others go on.
         if let Some(rolling) = &mut state.rolling {
             rolling.current = None;
+            let trusted = rolling.revision;
+            // Or it would be tried again at once, and for ever.
+            state.slots.iter_mut().filter(|slot| slot.post == post).for_each(|slot| slot.revision = trusted);
         }
         return;
     }
@@ -157,6 +160,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
         match (slot.state, slot.second) {
             (SlotState::Live { process, .. }, None) if purpose != Purpose::Restart && process.revision == revision => {
                 left.pop_front();
+                slot.revision = revision;
             }
             (SlotState::Live { process, .. }, None) if process.killed.is_none() => {
                 left.pop_front();

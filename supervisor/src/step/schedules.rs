@@ -173,7 +173,10 @@ impl World {
         let is_tick = event == Event::Tick;
         self.signals += u32::from(event == Event::Stop);
         let mut events = vec![event];
+        let mut count = 0;
         while let Some(event) = events.pop() {
+            count += 1;
+            assert!(count < 1_000, "what is done about it brings it about again: {event:?} {:?}", self.state);
             for action in step(&mut self.state, event, self.now_ms) {
                 events.extend(self.act(action));
             }
