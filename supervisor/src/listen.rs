@@ -536,4 +536,21 @@ mod tests {
         assert_eq!((again.endpoints(1), inherited.0.len()), (endpoints, 1));
         drop(clients);
     }
+
+    #[test]
+    fn after_a_gap_what_was_inherited_is_closed_so_that_numbers_stay_places() {
+        let left = open(&[any("127.0.0.1:0")], 4, any("127.0.0.1:0")).unwrap();
+        let (endpoints, admin) = (left.endpoints(1), left.admin_address(1).unwrap());
+        let names = left.named().filter(|(name, _)| name != "slot-1");
+        let names = names.map(|(name, fd)| (name, fd.try_clone_to_owned().unwrap())).collect();
+        drop(left);
+        let again = Listeners::open(1, &endpoints, 4, admin, &mut Inherited(names)).unwrap();
+        for slot in 0..4 {
+            let mut steering = crate::steering::Steering::default();
+            steering.steer(&again.of_slot(1, 0).unwrap()[0], &[slot]);
+            let clients: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(endpoints[0]).unwrap()).collect();
+            assert_eq!(again.waiting(slot), 8, "slot {slot}");
+            drop(clients);
+        }
+    }
 }
