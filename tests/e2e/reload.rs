@@ -147,6 +147,21 @@ fn new_workers_that_cannot_start_leave_the_old_ones_serving() {
 }
 
 #[test]
+fn who_asks_while_settings_are_on_their_way_hears_of_those_it_has_written() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).set("supervisor.lame_duck_ms", 300).start();
+    server.write_settings("limits.keep_alive_s = 70\n");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| Control::new(&server).order("reload"));
+        log_has(&server, "A rolling restart begins.");
+        server.write_settings("limits.keep_alive_s = \"broken\"\n");
+        let (done, told) = Control::new(&server).order("reload");
+        assert!(!done && told.contains("limits.keep_alive_s"), "{told}");
+        assert!(first.join().unwrap().0);
+    });
+}
+
+#[test]
 fn another_address_is_served_before_the_old_one_is_given_up() {
     let tree = Tree::new();
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -161,3 +161,14 @@ fn assert_served_by_both_workers(server: &Server) {
         Caller::new(server, Dialect::Modern).call("changes.active", json!({})).ok();
     }
 }
+
+#[test]
+fn descriptors_that_were_promised_and_not_passed_harm_nobody() {
+    let tree = Tree::new();
+    let lie = "LISTEN_PID=$$ LISTEN_FDS=30 exec \"$0\" \"$@\"";
+    let server = Server::build(tree.root()).through(&["/bin/sh", "-c", lie]).start();
+    assert_eq!(server.get("/healthz").status, 200);
+    assert!(server.stderr().contains("could not be taken over"), "{}", server.stderr());
+    server.terminate();
+    assert_eq!(server.wait_exit(Duration::from_secs(10)), 0);
+}

@@ -100,11 +100,17 @@ fn a_program_that_cannot_take_over_changes_nothing_and_says_why() {
     }
     load.stop_unharmed();
     assert_eq!((inode(server.pid()), control.status().pids()), (program, before));
-    // Settings that the new program refuses are its reason too.
+    // Settings that the new program, or a running instance, refuses are its reason too.
     server.install(true);
-    server.write_settings("limits.body_bytes = 1\n");
-    let (done, reason) = control.order("upgrade");
-    assert!(!done && reason.contains("limits.body_bytes"), "{reason}");
+    for (toml, told) in [
+        ("limits.body_bytes = 1\n", "limits.body_bytes"),
+        ("telemetry.log_file = \"/proc/nowhere/x.log\"\n", "telemetry.log_file"),
+        ("supervisor.control_socket = \"/tmp/elsewhere.sock\"\n", "supervisor.control_socket"),
+    ] {
+        server.write_settings(toml);
+        let (done, reason) = control.order("upgrade");
+        assert!(!done && reason.contains(told), "{toml}: {reason}");
+    }
     server.write_settings("");
     assert!(control.order("upgrade").0, "and once it can, it does");
 }
@@ -126,6 +132,7 @@ fn a_program_whose_workers_cannot_start_leaves_the_old_ones_serving() {
     // One that crashes now is replaced by the program that works.
     let victim = server.kill_worker();
     let workers = server.wait_workers(2, &[victim]);
+    eventually(LIMIT, "it serves, on the scoreboard it was made for", || control.status().is_whole(2).then_some(()));
     assert!(workers.iter().all(|worker| inode(worker.pid) == old));
     server.set_faults("");
     let (done, told) = control.order("upgrade");
@@ -147,4 +154,24 @@ fn a_stop_in_the_middle_of_an_upgrade_is_obeyed() {
         assert_eq!(server.wait_exit(Duration::from_secs(10)), 0, "after {after} ms");
         assert_eq!(server.survivors(), []);
     }
+}
+
+#[test]
+fn a_script_that_starts_the_program_is_a_program() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).installed().start();
+    let mut control = Control::new(&server);
+    let load = Load::start(steady(&server, &modern_call("changes.active", json!({})), 100.0, 16));
+    let real = server.folder().join("real-program");
+    std::fs::hard_link(server.folder().join("program"), &real).unwrap();
+    server.install_script(&format!("#!/bin/sh\nexec {} \"$@\"\n", real.display()));
+    for _ in 0..2 {
+        let (done, told) = control.order("upgrade");
+        assert!(done, "{told}");
+    }
+    load.stop_unharmed();
+    // Another one in its place is found, although a script stood between.
+    server.install(true);
+    assert!(control.order("upgrade").0);
+    assert!(server.send(&modern_call("test_counter", json!({}))).text().contains("count"), "it is the other program");
 }
