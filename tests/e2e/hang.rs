@@ -1,7 +1,7 @@
 //! Workers that stop answering: steered around, replaced, and nobody else's requests fail.
 //!
 //! The promises are 250 ms until new connections go elsewhere and 6 s until another worker serves. They are those of a machine
-//! that runs its processes; what this machine stood still meanwhile comes on top, as far as the test itself could see it.
+//! that runs its processes; what this machine stood still meanwhile comes on top, as far as the sleep of the test was late.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -42,7 +42,7 @@ struct Silence {
 fn watch(control: &mut Control, silent: Process, since: Instant) -> Silence {
     let (mut parked, mut stalls, mut sockets) = (None, Stalls::default(), Sockets::default());
     loop {
-        let status = stalls.watch(|| control.status());
+        let status = control.status();
         let elapsed = since.elapsed();
         // A worker whose only thread spins still accepts, so its connections are looked at until it is gone.
         sockets.add(&sockets_of(silent));
@@ -114,7 +114,7 @@ fn a_handler_that_never_yields_costs_its_own_worker_only() {
     // Nobody knows beforehand which worker takes the call: it is the one that falls silent.
     let mut stalls = Stalls::default();
     let (silent, parked) = loop {
-        let status = stalls.watch(|| control.status());
+        let status = control.status();
         let elapsed = since.elapsed();
         let silent = status.workers().into_iter().find(|slot| slot.state() != "live").and_then(|slot| slot.pid());
         if let Some(pid) = silent {
