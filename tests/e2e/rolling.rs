@@ -11,12 +11,7 @@ use task_mcp_bench::Report;
 use crate::support::{Control, Load, Process, Server, Signal, Tree, Usage, eventually, modern_call, sized, steady};
 
 fn server(tree: &Tree, workers: usize) -> Server {
-    Server::build(tree.root())
-        .fixture()
-        .set("server.workers", workers)
-        .set("supervisor.lame_duck_ms", 300)
-        .set("limits.max_connections_per_ip", 1_000)
-        .start()
+    Server::build(tree.root()).for_load(workers).set("supervisor.lame_duck_ms", 300).start()
 }
 
 fn wait_whole(control: &mut Control, workers: usize) {
