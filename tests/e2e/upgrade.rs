@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use crate::support::{
-    Caller, Control, Dialect, Load, Server, Signal, Tree, eventually, modern_call, run_alone, sized, steady,
+    Caller, Control, Dialect, Load, Server, Signal, Tree, Usage, eventually, modern_call, run_alone, sized, steady,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -199,4 +199,23 @@ fn who_asks_by_the_program_is_told_by_exit_code_and_standard_error() {
     let done = upgrade();
     assert!(done.code == 0 && done.stderr.is_empty(), "{done:?}");
     assert!(done.stdout.contains("The new program is in force"), "{done:?}");
+}
+
+#[test]
+fn upgrade_after_upgrade_leaves_no_descriptor_behind() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().installed().set("supervisor.lame_duck_ms", 0).start();
+    let mut control = Control::new(&server);
+    let mut upgrade = |round: usize| {
+        server.install(round % 2 == 1);
+        let (done, told) = control.order("upgrade");
+        assert!(done, "{told}");
+        let worker = control.status().workers()[0].pid().expect("it serves");
+        [server.pid(), worker].map(|pid| Usage::of(pid).descriptors)
+    };
+    // The first two open what is opened once, for each of the two programs.
+    let first = [upgrade(0), upgrade(1)];
+    for round in 2..sized(6, 40) {
+        assert_eq!(upgrade(round), first[round % 2], "supervisor and worker 0 after upgrade {}", round + 1);
+    }
 }
