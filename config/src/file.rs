@@ -18,9 +18,32 @@ pub(crate) fn read(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec<
             return Vec::new();
         }
     };
+    read_table(path, text, root.get_ref(), problems)
+}
+
+/// The same for a text that may have syntax errors: the values on lines that none of them touches, and whether there was none.
+pub(crate) fn read_damaged(path: &Path, text: &str, problems: &mut Vec<Problem>) -> (Vec<Override>, bool) {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let line = |at| position(text, at).0;
+    let damaged: Vec<_> = errors
+        .iter()
+        .take(PROBLEMS_SHOWN)
+        .map(|error| error.span().map_or(1..=usize::MAX, |span| line(span.start)..=line(span.end)))
+        .collect();
+    let mut found = read_table(path, text, root.get_ref(), problems);
+    found.retain(|given| match given.origin {
+        Origin::File { line, .. } => {
+            errors.len() <= damaged.len() && !damaged.iter().any(|lines| lines.contains(&line))
+        }
+        _ => true,
+    });
+    (found, errors.is_empty())
+}
+
+fn read_table(path: &Path, text: &str, table: &DeTable<'_>, problems: &mut Vec<Problem>) -> Vec<Override> {
     let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
     let mut reader = Reader { path, line_ends, found: Vec::new(), wrong: Vec::new() };
-    reader.table("", root.get_ref());
+    reader.table("", table);
     // The parser sorts by name; people read by line.
     let mut wrong = std::mem::take(&mut reader.wrong);
     wrong.sort_by_key(|wrong| wrong.at);

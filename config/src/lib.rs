@@ -1,7 +1,7 @@
 //! Typed settings of Task MCP: defaults, file, environment and command line in one validated [`Settings`].
 //!
-//! [`load`] is the only way in. It takes everything it looks at through [`Sources`], so that a test, `task-mcp check`
-//! and the running service see the same thing.
+//! [`load`] is the only way in, but for [`control_socket`], which finds a running instance. Both take everything they look at
+//! through [`Sources`], so that a test, `task-mcp check` and the running service see the same thing.
 //!
 //! # Layout
 //! - `settings.rs`: the typed settings, the contract with all other crates; `accessors.rs`: questions they answer
@@ -14,6 +14,7 @@
 //! - `checks.rs`: what a single value must be; `urls.rs`: the same for URLs and hosts of clients; `connections.rs`: for
 //!   connection URLs; `combinations.rs`: what values must be together
 //! - `directories.rs`: where the runtime and state directories are when nobody says
+//! - `socket.rs`: where the control socket is, also when other settings are wrong
 //! - `canonical.rs`: origins and hosts in the one form that browsers and clients send
 //! - `problem.rs`: findings for people; `render.rs`: settings without secrets; `snapshot.rs`: settings for our processes
 //!
@@ -44,6 +45,7 @@ mod problem;
 mod render;
 pub mod settings;
 mod snapshot;
+mod socket;
 mod sources;
 mod suggest;
 #[cfg(test)]
@@ -55,6 +57,7 @@ pub use load::{Loaded, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use render::render;
 pub use settings::Settings;
+pub use socket::control_socket;
 pub use sources::Sources;
 
 /// The defaults as shipped: every key with its purpose, unit, default and limits.

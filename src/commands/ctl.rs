@@ -10,7 +10,7 @@ use task_mcp_supervisor::{ControlError, Request, Response, Status, control};
 use crate::cli::{CtlArgs, CtlCommand, SourceArgs};
 use crate::commands::{print, print_error};
 use crate::failure::{EX_NOPERM, EX_UNAVAILABLE, Failure};
-use crate::settings::load_with_root;
+use crate::settings::find_socket;
 
 /// Asks the instance and tells what it answered. Exit code 0: done; 1: it was not done, with the reason; 69: nobody
 /// answers; 77: this user may not ask.
@@ -53,11 +53,11 @@ fn refused(error: ControlError) -> Failure {
     Failure::new(code, error)
 }
 
-/// The socket that is named, else the one of the settings.
+/// The socket that is named, else the one of the settings, whatever else is wrong with them.
 fn socket(sources: &SourceArgs, arguments: &CtlArgs) -> Result<PathBuf, Failure> {
     match &arguments.socket {
         Some(socket) => Ok(socket.clone()),
-        None => Ok(load_with_root(sources, None)?.settings.supervisor.control_socket),
+        None => Ok(find_socket(sources)?),
     }
 }
 

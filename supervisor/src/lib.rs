@@ -7,17 +7,17 @@
 //! Layout of this crate:
 //! - `launch.rs`     what an instance is started with, and how it ends
 //! - `run.rs`        the loop and its verbs; `carry_out.rs` does what was decided
-//! - `step/`         decisions: restart policy, drain, seats
+//! - `step/`         decisions: restart policy, hung and worn processes, restarts, reloads, more or fewer slots, drain
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
 //! - `spawn.rs`      fork and exec, descriptors by number; the only file with `unsafe`
-//! - `watch.rs`     heartbeats; `starved.rs` tells silence from want of a processor
+//! - `watch.rs`      heartbeats, queues and wear; `starved.rs` tells silence from want of a processor
 //! - `control/`      the control socket: server and client
 //! - `logs.rs`       the logs of all processes: level, file; the state of everything as log lines
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
-//! - `steering.rs`  which slot gets a new connection
-//! - `upgrade.rs`   becoming another program in place; `handover.rs` what that one is given, `program.rs` where programs are
+//! - `steering.rs`   which slot gets a new connection
+//! - `upgrade.rs`    becoming another program in place; `handover.rs` what that one is given, `program.rs` where programs are
 //! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
 //! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory and its lock

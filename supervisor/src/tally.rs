@@ -7,7 +7,7 @@ use task_mcp_scoreboard::{Counter, Gauge, Kind, Scoreboard, Seat, Series};
 use crate::step::{KillReason, Notice, Post, Purpose, Reason, ReloadFailure, RestartFailure, State, What};
 use slots::Slots;
 
-/// Processes started in the place of a dead one; label `process`.
+/// Processes started in the place of another, dead or replaced; label `process`.
 const RESTARTS: &str = "task_mcp_worker_restarts_total";
 /// Processes started; label `process`.
 const STARTS: &str = "task_mcp_processes_started_total";

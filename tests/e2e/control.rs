@@ -75,6 +75,32 @@ fn status_shows_every_process_to_people_and_programs() {
 }
 
 #[test]
+fn an_instance_is_found_and_stopped_while_its_settings_are_broken() {
+    const RUN: &str = "[supervisor]\nruntime_dir = \"run\"\n";
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).by_file("supervisor.runtime_dir").settings(RUN).start();
+    let ctl = |command| run_alone(server.folder(), &["ctl", "--config", "settings.toml", command]);
+    for (before, after) in [
+        ("", "[server]\nlisten = [\"127.0."),
+        ("[server]\nworkers = 4x\n", ""),
+        ("nonsense = 1\n", "[store]\nroot = \"/nowhere/at/all\"\n"),
+    ] {
+        server.write_settings(&format!("{before}{RUN}{after}"));
+        let status = ctl("status");
+        assert!(status.code == 0 && status.stdout.contains("worker 1"), "{before}{after}: {status:?}");
+        let reload = ctl("reload");
+        assert!(reload.code == 1 && reload.stderr.contains("settings.toml"), "the settings are wrong: {reload:?}");
+    }
+    // A file that does not tell where the instance is names none, least of all the one with the default path.
+    server.write_settings("[server]\nworkers = 4\n[supervis");
+    let status = ctl("status");
+    assert!(status.code == 78 && status.stderr.contains("not valid TOML"), "{status:?}");
+    server.write_settings(&format!("{RUN}[serv"));
+    assert_eq!(ctl("stop").code, 0);
+    assert_eq!(server.wait_exit(Duration::from_secs(10)), 0);
+}
+
+#[test]
 fn a_rolling_restart_fails_no_call() {
     let tree = Tree::new();
     let server = Server::build(tree.root()).fixture().set("supervisor.lame_duck_ms", 300).start();

@@ -9,14 +9,6 @@ use crate::support::{Control, Load, Server, Signal, Tree, Usage, eventually, mod
 
 const WORKERS: usize = 3;
 
-fn server(tree: &Tree) -> Server {
-    Server::build(tree.root())
-        .fixture()
-        .set("server.workers", WORKERS)
-        .set("limits.max_connections_per_ip", 1_000)
-        .start()
-}
-
 /// Kills the worker of a slot, to which nobody is talking.
 fn kill_slot(server: &Server, control: &mut Control, slot: usize) {
     let pid = control.status().workers()[slot].pid().expect("it lives");
@@ -27,7 +19,7 @@ fn kill_slot(server: &Server, control: &mut Control, slot: usize) {
 #[test]
 fn a_crash_loop_is_tried_a_few_times_disturbs_nobody_and_ends_with_the_cure() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let mut control = Control::new(&server);
     server.set_faults("slots = [1]\nexit_at_boot = true\nexit_code = 70\n");
     let began = Instant::now();
@@ -61,7 +53,7 @@ fn a_crash_loop_is_tried_a_few_times_disturbs_nobody_and_ends_with_the_cure() {
 #[test]
 fn metrics_are_answered_while_all_workers_crash_and_the_service_comes_back_with_the_cure() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let mut control = Control::new(&server);
     server.set_faults("exit_at_boot = true\nexit_code = 69\n");
     let before = server.metrics();
@@ -163,7 +155,7 @@ fn a_worker_that_spins_after_some_calls_is_replaced_and_the_next_one_serves() {
 #[test]
 fn a_worker_that_starts_slowly_keeps_nobody_waiting() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let mut control = Control::new(&server);
     let request = modern_call("test_sleep", json!({"ms": 5}));
     let usual = Load::start(steady(&server, &request, 100.0, 64));

@@ -1,7 +1,7 @@
 //! Workers that stop answering: steered around, replaced, and nobody else's requests fail.
 //!
 //! The promises are 250 ms until new connections go elsewhere and 6 s until another worker serves. They are those of a machine
-//! that runs its processes; what this machine stood still meanwhile comes on top, as far as the test itself could see it.
+//! that runs its processes; what this machine stood still meanwhile comes on top, as far as the sleep of the test was late.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -21,14 +21,6 @@ const PARKED_WITHIN: Duration = Duration::from_millis(250);
 const REPLACED_WITHIN: Duration = Duration::from_secs(6);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-fn server(tree: &Tree) -> Server {
-    Server::build(tree.root())
-        .fixture()
-        .set("server.workers", WORKERS)
-        .set("limits.max_connections_per_ip", 1_000)
-        .start()
-}
-
 /// What was seen between the moment a worker fell silent and the moment another served in its place.
 struct Silence {
     parked: Option<Duration>,
@@ -42,7 +34,7 @@ struct Silence {
 fn watch(control: &mut Control, silent: Process, since: Instant) -> Silence {
     let (mut parked, mut stalls, mut sockets) = (None, Stalls::default(), Sockets::default());
     loop {
-        let status = stalls.watch(|| control.status());
+        let status = control.status();
         let elapsed = since.elapsed();
         // A worker whose only thread spins still accepts, so its connections are looked at until it is gone.
         sockets.add(&sockets_of(silent));
@@ -83,7 +75,7 @@ fn assert_only_its_own_failed(load: Load, silence: &Silence, since: Instant) {
 #[test]
 fn a_stopped_worker_is_parked_within_250_ms_and_replaced_within_six_seconds() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let mut control = Control::new(&server);
     for _ in 0..2 {
         let load = Load::start(steady(&server, &modern_call("test_sleep", json!({"ms": 5})), 200.0, 128));
@@ -100,7 +92,7 @@ fn a_stopped_worker_is_parked_within_250_ms_and_replaced_within_six_seconds() {
 #[test]
 fn a_handler_that_never_yields_costs_its_own_worker_only() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let mut control = Control::new(&server);
     let load = Load::start(steady(&server, &modern_call("test_sleep", json!({"ms": 5})), 200.0, 128));
     let workers = server.wait_workers(WORKERS, &[]);
@@ -114,7 +106,7 @@ fn a_handler_that_never_yields_costs_its_own_worker_only() {
     // Nobody knows beforehand which worker takes the call: it is the one that falls silent.
     let mut stalls = Stalls::default();
     let (silent, parked) = loop {
-        let status = stalls.watch(|| control.status());
+        let status = control.status();
         let elapsed = since.elapsed();
         let silent = status.workers().into_iter().find(|slot| slot.state() != "live").and_then(|slot| slot.pid());
         if let Some(pid) = silent {
@@ -137,7 +129,7 @@ fn a_handler_that_never_yields_costs_its_own_worker_only() {
 #[test]
 fn metrics_are_answered_while_every_worker_is_overloaded() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let mut control = Control::new(&server);
     // Shorter than what counts as hung; whoever is silent gets no new connections, so that all are soon.
     let mut plan = Plan::new(server.address(), modern_call("test_spin", json!({"ms": 900})));
@@ -164,7 +156,7 @@ fn metrics_are_answered_while_every_worker_is_overloaded() {
 #[test]
 fn a_busy_loop_beside_four_others_is_replaced_within_six_seconds() {
     let tree = Tree::new();
-    let server = server(&tree);
+    let server = Server::build(tree.root()).for_load(WORKERS).start();
     let address = server.address();
     let busy = AtomicBool::new(true);
     let killed = |now: &Metrics| now.sum("task_mcp_processes_killed_total", &[("reason", "hung")]) == 1.0;

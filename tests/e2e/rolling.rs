@@ -11,12 +11,7 @@ use task_mcp_bench::Report;
 use crate::support::{Control, Load, Process, Server, Signal, Tree, Usage, eventually, modern_call, sized, steady};
 
 fn server(tree: &Tree, workers: usize) -> Server {
-    Server::build(tree.root())
-        .fixture()
-        .set("server.workers", workers)
-        .set("supervisor.lame_duck_ms", 300)
-        .set("limits.max_connections_per_ip", 1_000)
-        .start()
+    Server::build(tree.root()).for_load(workers).set("supervisor.lame_duck_ms", 300).start()
 }
 
 fn wait_whole(control: &mut Control, workers: usize) {
@@ -75,36 +70,63 @@ fn one_worker_fewer_and_one_more_again_and_again_fail_no_call() {
     load.stop_unharmed().iter().for_each(|report| eprintln!("{report}"));
 }
 
+/// What the processes take that live through everything.
+struct Taken {
+    supervisor: Usage,
+    /// Descriptors of the admin process.
+    admin: usize,
+}
+
 #[test]
-fn cycles_of_crashes_and_restarts_leave_no_descriptor_memory_thread_or_zombie_behind() {
+fn cycles_of_crashes_and_reloads_leave_no_descriptor_memory_thread_or_zombie_behind() {
     const WORKERS: usize = 4;
     /// A worker that dies within a second of its start is a crash loop, which is another test.
     const GROWN_UP: Duration = Duration::from_millis(1_100);
     let tree = Tree::new();
-    let server =
-        Server::build(tree.root()).fixture().set("server.workers", WORKERS).set("supervisor.lame_duck_ms", 0).start();
+    let server = Server::build(tree.root())
+        .fixture()
+        .set("server.workers", WORKERS)
+        .set("supervisor.lame_duck_ms", 0)
+        .settings("[limits]\nbody_bytes = 2000000\nkeep_alive_s = 100\n")
+        .start();
     let mut control = Control::new(&server);
+    let descriptors = |pid: i32| Usage::of(pid).descriptors;
+    let admin = server.admin_process().expect("it lives");
     let settled = |control: &mut Control| {
         wait_whole(control, WORKERS);
         eventually(Duration::from_secs(10), "the dead are reaped", || {
             (Process::zombies_of(server.pid()) == 0).then_some(())
         });
-        Usage::of(server.pid())
+        Taken { supervisor: Usage::of(server.pid()), admin: descriptors(admin.pid) }
     };
     let mut served_since = [Instant::now(); WORKERS];
-    let mut cycle = |control: &mut Control, round: usize| {
-        let slot = round % WORKERS;
-        thread::sleep(GROWN_UP.saturating_sub(served_since[slot].elapsed()));
-        let pid = control.status().workers()[slot].pid().expect("it lives");
-        server.workers().into_iter().find(|worker| worker.pid == pid).expect("it lives").signal(Signal::SIGKILL);
-        eventually(Duration::from_secs(10), "it is replaced", || {
-            let status = control.status();
-            (status.is_whole(WORKERS) && status.slot_of(pid).is_none()).then_some(())
-        });
-        served_since[slot] = Instant::now();
-        if round % 6 == 5 {
-            control.restart();
-            served_since = [Instant::now(); WORKERS];
+    let mut cycle = |control: &mut Control, round: usize| match round % 3 {
+        0 => {
+            let slot = round / 3 % WORKERS;
+            thread::sleep(GROWN_UP.saturating_sub(served_since[slot].elapsed()));
+            let pid = control.status().workers()[slot].pid().expect("it lives");
+            server.workers().into_iter().find(|worker| worker.pid == pid).expect("it lives").signal(Signal::SIGKILL);
+            eventually(Duration::from_secs(10), "it is replaced", || {
+                let status = control.status();
+                (status.is_whole(WORKERS) && status.slot_of(pid).is_none()).then_some(())
+            });
+            served_since[slot] = Instant::now();
+        }
+        // Processes take over a limit of bodies in place; they read the other key when they start.
+        kind => {
+            let before = pids(control);
+            // Both change once in three rounds: the first in the round before the second.
+            let (body_bytes, keep_alive_s) = (2_000_001 + round / 3, 100 + (round + 1) / 3);
+            server.write_settings(&format!("[limits]\nbody_bytes = {body_bytes}\nkeep_alive_s = {keep_alive_s}\n"));
+            let (done, told) = control.order("reload");
+            assert!(done, "{told}");
+            if kind == 1 {
+                assert_eq!(pids(control), before, "a reload in place replaces nobody: {told}");
+            } else {
+                wait_whole(control, WORKERS);
+                assert!(pids(control).iter().all(|pid| !before.contains(pid)), "all workers are new: {told}");
+                served_since = [Instant::now(); WORKERS];
+            }
         }
     };
     // The first rounds fill what is filled once: the allocator's pages, the records of the slots.
@@ -113,10 +135,29 @@ fn cycles_of_crashes_and_restarts_leave_no_descriptor_memory_thread_or_zombie_be
     let before = settled(&mut control);
     (warm_up..warm_up + sized(12, 500)).for_each(|round| cycle(&mut control, round));
     let after = settled(&mut control);
-    eprintln!("{before:?}, then {after:?}");
-    assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
+    eprintln!("{:?}, then {:?}", before.supervisor, after.supervisor);
+    assert_eq!(
+        (after.supervisor.descriptors, after.supervisor.threads),
+        (before.supervisor.descriptors, before.supervisor.threads)
+    );
     // Half a page per cycle would be a leak; the allocator may still take some pages once.
-    let grown_kib = after.resident_kib.saturating_sub(before.resident_kib);
+    let grown_kib = after.supervisor.resident_kib.saturating_sub(before.supervisor.resident_kib);
     assert!(grown_kib <= 1_024, "the supervisor grew by {grown_kib} KiB");
     assert_eq!(server.workers().len(), WORKERS, "no orphan is left");
+    assert_eq!(server.admin_process(), Some(admin), "it lived through all of it");
+    assert_eq!(after.admin, before.admin, "descriptors of the admin process");
+
+    // A worker that takes over one revision in place after the other keeps none of them open.
+    let mut reload_in_place = |round: usize| {
+        server.write_settings(&format!("[limits]\nbody_bytes = {}\nkeep_alive_s = 99\n", 3_000_000 + round));
+        let (done, told) = control.order("reload");
+        assert!(done, "{told}");
+    };
+    // The first one brings new workers too.
+    (0..2).for_each(&mut reload_in_place);
+    let workers = server.workers();
+    let all = || workers.iter().map(|worker| descriptors(worker.pid)).collect::<Vec<_>>();
+    let before = all();
+    (2..sized(8, 100)).for_each(&mut reload_in_place);
+    assert_eq!((server.workers(), all()), (workers.clone(), before), "the same workers with as many descriptors");
 }

@@ -1,10 +1,16 @@
 //! Another program takes the place of the running one: same process, same sockets, no call lost; or nothing changes.
 
-use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
-use crate::support::{Caller, Control, Dialect, Load, Server, Signal, Tree, eventually, modern_call, sized, steady};
+use crate::support::{
+    Caller, Control, Dialect, Load, Server, Signal, Tree, Usage, eventually, modern_call, run_alone, sized, steady,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -143,16 +149,81 @@ fn a_program_whose_workers_cannot_start_leaves_the_old_ones_serving() {
 
 #[test]
 fn a_stop_in_the_middle_of_an_upgrade_is_obeyed() {
+    /// What is in the log, in this order, when the stop comes.
+    const STAGES: [&str; 3] = [
+        "The installed program is asked whether it can take over.",
+        "This program has taken the instance over.",
+        "A successor has taken over.",
+    ];
     let tree = Tree::new();
-    for after in [0, 30, 300] {
-        let server = Server::build(tree.root()).installed().start();
+    for stages in (1..=STAGES.len()).map(|count| &STAGES[..count]) {
+        // Some workers more, so that the upgrade is not over before the stop on a machine that is slow to look.
+        let server = Server::build(tree.root()).installed().set("server.workers", 4).start();
         server.install(true);
         server.signal(Signal::SIGUSR2);
-        // Any moment will do: while the program is asked, while it takes over, while workers are replaced.
-        std::thread::sleep(Duration::from_millis(after));
+        eventually(LIMIT, stages[stages.len() - 1], || has_lines(&server.stderr(), stages).then_some(()));
         server.terminate();
-        assert_eq!(server.wait_exit(Duration::from_secs(10)), 0, "after {after} ms");
+        assert_eq!(server.wait_exit(Duration::from_secs(10)), 0, "after {stages:?}");
         assert_eq!(server.survivors(), []);
+        assert!(!server.stderr().contains("All workers were replaced."), "the upgrade was over before the stop");
+    }
+}
+
+#[test]
+fn a_stop_while_the_other_program_hangs_is_obeyed() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).installed().start();
+    server.install_script("#!/bin/sh\nexec sleep 60\n");
+    server.signal(Signal::SIGUSR2);
+    let asked = ["The installed program is asked whether it can take over."];
+    eventually(LIMIT, "it is asked", || has_lines(&server.stderr(), &asked).then_some(()));
+    let stopped = Instant::now();
+    server.terminate();
+    assert_eq!(server.wait_exit(Duration::from_secs(8)), 0);
+    eprintln!("gone after {:?}", stopped.elapsed());
+    eventually(Duration::from_secs(5), "neither it nor a worker is left", || {
+        server.survivors().is_empty().then_some(())
+    });
+}
+
+/// Whether the log has lines with these words, in this order.
+fn has_lines(log: &str, words: &[&str]) -> bool {
+    let mut lines = log.lines();
+    words.iter().all(|words| lines.any(|line| line.contains(words)))
+}
+
+#[test]
+fn who_asks_by_the_program_is_told_by_exit_code_and_standard_error() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).installed().start();
+    let socket = server.folder().join("run/control.sock");
+    let upgrade = || run_alone(server.folder(), &["ctl", "--socket", socket.to_str().unwrap(), "upgrade"]);
+    server.install_script("#!/bin/sh\necho the new one is broken >&2\nexit 3\n");
+    let failed = upgrade();
+    assert!(failed.code == 1 && failed.stdout.is_empty(), "{failed:?}");
+    assert!(failed.stderr.contains("the new one is broken"), "{failed:?}");
+    server.install(true);
+    let done = upgrade();
+    assert!(done.code == 0 && done.stderr.is_empty(), "{done:?}");
+    assert!(done.stdout.contains("The new program is in force"), "{done:?}");
+}
+
+#[test]
+fn upgrade_after_upgrade_leaves_no_descriptor_behind() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().installed().set("supervisor.lame_duck_ms", 0).start();
+    let mut control = Control::new(&server);
+    let mut upgrade = |round: usize| {
+        server.install(round % 2 == 1);
+        let (done, told) = control.order("upgrade");
+        assert!(done, "{told}");
+        let worker = control.status().workers()[0].pid().expect("it serves");
+        [server.pid(), worker].map(|pid| Usage::of(pid).descriptors)
+    };
+    // The first two open what is opened once, for each of the two programs.
+    let first = [upgrade(0), upgrade(1)];
+    for round in 2..sized(6, 40) {
+        assert_eq!(upgrade(round), first[round % 2], "supervisor and worker 0 after upgrade {}", round + 1);
     }
 }
 

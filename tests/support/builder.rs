@@ -65,6 +65,11 @@ impl ServerBuilder {
         self.argument("--set").argument(&format!("{key}={value}"))
     }
 
+    /// The fixture's binary with this many workers, and room for all connections of a [load](super::Load).
+    pub fn for_load(self, workers: usize) -> Self {
+        self.fixture().set("server.workers", workers).set("limits.max_connections_per_ip", 1_000)
+    }
+
     /// One more argument of `serve`.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());

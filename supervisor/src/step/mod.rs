@@ -40,6 +40,8 @@ pub(crate) use recycle::{Limits, Reason};
 pub(crate) use report::SlotReport;
 pub(crate) use rolling::Purpose;
 pub(crate) use state::{MAX_SLOTS, Policy, State};
+#[cfg(test)]
+pub(crate) use tests::POLICY;
 
 use state::{Health, Phase, Second, Slot, SlotState};
 

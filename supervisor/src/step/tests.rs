@@ -15,7 +15,8 @@ mod reload;
 mod rolling;
 mod scale;
 
-const POLICY: Policy = Policy {
+/// Two workers; no limit is met by chance.
+pub(crate) const POLICY: Policy = Policy {
     workers: 2,
     boot_timeout_ms: 30_000,
     drain_timeout_ms: 10_000,

@@ -77,7 +77,7 @@ pub(crate) struct Slots {
     slots: Vec<Slot>,
     /// When the slots were last looked at.
     at_ms: Option<u64>,
-    /// When that was last.
+    /// When what costs a system call for each socket or process was last looked at.
     sampled_ms: Option<u64>,
 }
 
@@ -167,17 +167,7 @@ mod tests {
     use task_mcp_scoreboard::{Plan, Sample};
 
     use super::*;
-    use crate::step::{Event, Limits, Policy, step};
-
-    const POLICY: Policy = Policy {
-        workers: 2,
-        boot_timeout_ms: 30_000,
-        drain_timeout_ms: 10_000,
-        restart_delay_ms: 100,
-        restart_delay_max_ms: 10_000,
-        restart_limit: 1,
-        recycle: Limits { age_ms: 0, requests: 0, rss_bytes: 0 },
-    };
+    use crate::step::{Event, POLICY, Policy, step};
 
     struct Bench {
         scoreboard: Scoreboard,
@@ -189,7 +179,7 @@ mod tests {
         fn new() -> Self {
             let scoreboard = Scoreboard::create(&Plan { seats: 1, series: series(3) }).unwrap();
             let slots = Slots::new(&scoreboard, &scoreboard.seat(0).unwrap());
-            Self { scoreboard, slots, state: State::new(POLICY, 1, 7) }
+            Self { scoreboard, slots, state: State::new(Policy { restart_limit: 1, ..POLICY }, 1, 7) }
         }
 
         fn event(&mut self, event: Event, now_ms: u64) {
