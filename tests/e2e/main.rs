@@ -18,6 +18,7 @@
 //! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
 //! - `drain`: SIGTERM with hundreds of calls and streams, and with those that never end
+//! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
 //! - `access`: tokens, Host, Origin, size of a body
@@ -58,4 +59,5 @@ mod start;
 mod stop;
 mod streams;
 mod together;
+mod told;
 mod upgrade;

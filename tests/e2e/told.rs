@@ -1,0 +1,85 @@
+//! What reaches a process from outside does not end or stop it: messages it has no descriptors or no time for, and the signals
+//! of a terminal.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+
+use crate::support::{Caller, Control, Dialect, Process, Server, Signal, Tree, eventually};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn call(server: &Server) {
+    Caller::new(server, Dialect::Modern).call("changes.active", json!({})).ok();
+}
+
+/// From now on the process cannot open anything; what it was allowed before.
+fn forbid_descriptors(process: Process) -> Rlimit {
+    let open = |number: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{number}", process.pid)).is_ok();
+    let lowest = (0..).find(|number| !open(number));
+    limit_descriptors(process, Rlimit { current: lowest, maximum: Some(20_000) })
+}
+
+fn limit_descriptors(process: Process, limit: Rlimit) -> Rlimit {
+    prlimit(Pid::from_raw(process.pid), Resource::Nofile, limit).expect("a process of ours may be limited")
+}
+
+#[test]
+fn processes_without_descriptors_take_settings_over() {
+    let tree = Tree::new();
+    let settings = |body_bytes: u32| format!("limits.body_bytes = {body_bytes}\n");
+    let server = Server::build(tree.root()).settings(&settings(5_000)).start();
+    let mut control = Control::new(&server);
+    let pids = control.status().pids();
+    let mut processes = server.wait_workers(2, &[]);
+    processes.extend(server.admin_process());
+    let usual: Vec<_> = processes.iter().map(|process| (*process, forbid_descriptors(*process))).collect();
+    for body_bytes in [4_000, 3_000, 2_000] {
+        server.write_settings(&settings(body_bytes));
+        let (done, told) = control.order("reload");
+        assert!(done, "{told}");
+    }
+    for (process, limit) in usual {
+        limit_descriptors(process, limit);
+    }
+    call(&server);
+    let status = control.status();
+    assert_eq!((status.pids(), status.is_whole(2)), (pids, true), "nobody had to leave: {status:?}");
+}
+
+#[test]
+fn a_worker_without_descriptors_that_is_to_adopt_stays_and_adopts_when_it_can() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let mut control = Control::new(&server);
+    let workers = server.wait_workers(2, &[]);
+    let (stuck, sound) = (workers[0], workers[1]);
+    let usual = forbid_descriptors(sound);
+    stuck.signal(Signal::SIGSTOP);
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = TcpStream::connect(server.address()).unwrap();
+            client.set_read_timeout(Some(LIMIT)).unwrap();
+            client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    eventually(LIMIT, "the worker was told to adopt and could not", || {
+        server.stderr().contains("A connection of another slot could not be accepted.").then_some(())
+    });
+    limit_descriptors(sound, usual);
+    for mut client in clients {
+        let mut text = String::new();
+        let read = client.read_to_string(&mut text);
+        assert!(read.is_ok() && text.starts_with("HTTP/1.1 200"), "{read:?} {text}");
+    }
+    stuck.signal(Signal::SIGCONT);
+    eventually(LIMIT, "all is well", || control.status().is_whole(2).then_some(()));
+    assert!(sound.is_alive() && !server.stderr().contains("The supervisor is gone"));
+}
