@@ -181,6 +181,7 @@ fn build_app(
         readiness,
         metrics: assembly.metrics,
         seat: seat.clone(),
+        scoreboard: assembly.scoreboard,
         faults,
         adopter: Adopter::new(),
         stop_reading: watch::Sender::new(false),
