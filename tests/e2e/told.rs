@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    thread,
     time::Duration,
 };
 
@@ -82,4 +83,42 @@ fn a_worker_without_descriptors_that_is_to_adopt_stays_and_adopts_when_it_can() 
     stuck.signal(Signal::SIGCONT);
     eventually(LIMIT, "all is well", || control.status().is_whole(2).then_some(()));
     assert!(sound.is_alive() && !server.stderr().contains("The supervisor is gone"));
+}
+
+#[test]
+fn the_signals_of_a_terminal_stop_neither_a_worker_nor_the_admin_process() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).start();
+    let processes: Vec<Process> = server.wait_workers(2, &[]).into_iter().chain(server.admin_process()).collect();
+    assert_eq!(processes.len(), 3);
+    for signal in [Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTSTP] {
+        for process in &processes {
+            process.signal(signal);
+        }
+        // A signal that stops does so when the process runs next, and these do every 50 ms.
+        for _ in 0..20 {
+            assert!(processes.iter().all(|process| process.is_alive() && !process.is_stopped()), "{signal}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        (0..10).for_each(|_| call(&server));
+        server.metrics();
+        // A terminal asks the kernel whether the signal would stop the writer: it must be ignored or blocked, never caught,
+        // or the write is tried again for ever (tcsetattr(3) and TOSTOP in termios(3)).
+        for process in &processes {
+            assert!(is_ignored_or_blocked(*process, signal), "{signal} {process:?}");
+        }
+    }
+}
+
+/// Whether every thread has the signal ignored or blocked; `SigIgn` and `SigBlk` in proc_pid_status(5).
+fn is_ignored_or_blocked(process: Process, signal: Signal) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.pid)).unwrap().flatten();
+    let mut statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    statuses.all(|status| {
+        let mask = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        (mask("SigIgn:") | mask("SigBlk:")) >> (signal as i32 - 1) & 1 == 1
+    })
 }
