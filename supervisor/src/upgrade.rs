@@ -373,15 +373,20 @@ impl Supervisor {
             None => &self.shared.scoreboard,
             Some(older) => self.folds.get(older).ok_or_else(missing)?.old(),
         };
+        let seat = scoreboard.seat(saved.seat).ok_or_else(missing)?;
+        // One that is about to say so hears once more what it may have heard.
+        let is_ready = matches!(seat.state(), SeatState::Live | SeatState::Draining);
         Ok(Running {
             post: saved.post,
             pid: Pid::from_raw(saved.pid).ok_or_else(missing)?,
             pidfd: take_over(saved.pidfd)?,
-            seat: scoreboard.seat(saved.seat).ok_or_else(missing)?,
+            seat,
             seat_index: saved.seat,
             board,
             revision: saved.revision,
             starvation: Starvation::default(),
+            is_ready,
+            owes_reopen: !is_ready,
             link: match saved.link {
                 Some((fd, read)) => Some(Link::restore(take_over(fd)?, &read)?),
                 None => None,

@@ -86,6 +86,30 @@ fn a_worker_without_descriptors_that_is_to_adopt_stays_and_adopts_when_it_can() 
 }
 
 #[test]
+fn a_process_that_boots_for_long_is_not_told_about_its_log_until_it_is_ready() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().start();
+    let mut control = Control::new(&server);
+    server.set_faults("boot_delay_ms = 3000\n");
+    let victim = server.kill_worker();
+    let workers = server.wait_workers(2, &[victim]);
+    // Far more than the buffer of a link takes.
+    for _ in 0..1_000 {
+        assert_eq!(control.ask(&json!({"command": "log_level", "level": "error"}))["result"], "done");
+    }
+    assert_eq!(control.ask(&json!({"command": "log_level", "level": "debug"}))["result"], "done");
+    server.signal(Signal::SIGUSR1);
+    assert!(!control.status().is_whole(2), "it still boots");
+    eventually(LIMIT, "it is ready", || control.status().is_whole(2).then_some(()));
+    assert_eq!(server.workers(), workers, "it was left alone");
+    let log = eventually(LIMIT, "it has heard of the level", || {
+        let log = server.stderr();
+        (log.rfind("The log level was changed.") > log.rfind("A process is ready.")).then_some(log)
+    });
+    assert!(!log.contains("could not be told"), "{log}");
+}
+
+#[test]
 fn the_signals_of_a_terminal_stop_neither_a_worker_nor_the_admin_process() {
     let tree = Tree::new();
     let server = Server::build(tree.root()).start();
