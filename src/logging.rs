@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -48,7 +49,14 @@ struct Output {
     /// The setting, also when the file could not be opened; empty for standard error.
     path: PathBuf,
     /// `None` is standard error.
-    file: Option<Arc<File>>,
+    file: Option<Arc<LogFile>>,
+}
+
+/// A log file that this process appends to.
+struct LogFile {
+    file: File,
+    /// Whether the last line could not be written in full: the disk was full. The next begins with a new line.
+    is_torn: AtomicBool,
 }
 
 /// Starts the log. A further call changes it, as [`apply`] does.
@@ -77,7 +85,7 @@ pub(crate) fn apply(telemetry: &Telemetry) {
     let file = if now.path == telemetry.log_file {
         Ok(now.file.clone())
     } else {
-        open(&telemetry.log_file).map(|file| file.map(Arc::new))
+        open(&telemetry.log_file).map(|file| file.map(LogFile::new))
     };
     let (path, file, failed) = match file {
         Ok(file) => (telemetry.log_file.clone(), file, None),
@@ -104,7 +112,7 @@ pub(crate) fn reopen() {
     }
     match open(&now.path) {
         Ok(file) => {
-            let (path, file) = (now.path.clone(), file.map(Arc::new));
+            let (path, file) = (now.path.clone(), file.map(LogFile::new));
             log.output.store(Arc::new(Output { format: now.format, path, file }));
             tracing::info!("The log file was opened anew.");
         }
@@ -136,7 +144,8 @@ fn install(telemetry: &Telemetry, file: Option<File>) {
     if LOG.get().is_some() {
         return apply(telemetry);
     }
-    let output = Output { format: telemetry.log_format, path: telemetry.log_file.clone(), file: file.map(Arc::new) };
+    let output =
+        Output { format: telemetry.log_format, path: telemetry.log_file.clone(), file: file.map(LogFile::new) };
     let output = Arc::new(ArcSwap::from_pointee(output));
     let (filter, handle) = reload::Layer::new(targets(telemetry.log_level));
     let lines = tracing_subscriber::fmt::layer()
@@ -208,6 +217,24 @@ where
     }
 }
 
+impl LogFile {
+    fn new(file: File) -> Arc<Self> {
+        Arc::new(Self { file, is_torn: AtomicBool::new(false) })
+    }
+
+    /// Appends a whole line, or as much of it as there is room for: half a line is never taken for the beginning of the next.
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        let mut file = &self.file;
+        let written = if self.is_torn.load(Ordering::Relaxed) {
+            file.write_all(&[b"\n", line].concat())
+        } else {
+            file.write_all(line)
+        };
+        self.is_torn.store(written.is_err(), Ordering::Relaxed);
+        written
+    }
+}
+
 /// Hands out a writer for each line.
 struct Writers(Arc<ArcSwap<Output>>);
 
@@ -220,12 +247,12 @@ impl<'a> MakeWriter<'a> for Writers {
 }
 
 /// Takes one whole line in one call.
-struct LineWriter(Option<Arc<File>>);
+struct LineWriter(Option<Arc<LogFile>>);
 
 impl Write for LineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
-            Some(file) => file.as_ref().write(bytes),
+            Some(file) => file.append(bytes).map(|()| bytes.len()),
             None => io::stderr().write(bytes),
         }
     }
@@ -241,6 +268,32 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_line_after_one_that_was_cut_begins_on_a_line_of_its_own() {
+        use std::io::Read;
+        use std::os::unix::net::UnixStream;
+
+        // A socket takes part of a line when it is nearly full, as a disk does.
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let file = LogFile::new(File::from(std::os::fd::OwnedFd::from(ours)));
+        let mut writer = LineWriter(Some(file));
+        let mut long = vec![b'x'; 4 << 20];
+        long.push(b'\n');
+        assert!(writer.write_all(&long).is_err());
+        assert!(writer.write_all(b"lost\n").is_err());
+        theirs.set_nonblocking(true).unwrap();
+        let mut half = Vec::new();
+        assert_eq!(theirs.read_to_end(&mut half).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(!half.is_empty() && half.iter().all(|byte| *byte == b'x'), "half a line was written");
+        writer.write_all(b"one\n").unwrap();
+        writer.write_all(b"two\n").unwrap();
+        drop(writer);
+        let mut rest = String::new();
+        theirs.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "\none\ntwo\n");
+    }
 
     /// The log is one for the process, and each test is a process of its own (cargo nextest), or this is the only one here.
     #[test]

@@ -65,7 +65,6 @@ impl Supervisor {
                 let pid = process.pid.as_raw_nonzero().get();
                 info!(process = %post, pid, generation, seat, revision, "A process was started.");
                 self.processes.insert(generation, process);
-                self.tell_level(generation);
                 self.tally.started(post, restart);
                 if restart {
                     self.records.entry(post).or_default().restarts += 1;
@@ -112,6 +111,8 @@ impl Supervisor {
             board: with.board,
             revision,
             starvation: Starvation::default(),
+            is_ready: false,
+            owes_reopen: false,
             link,
         })
     }

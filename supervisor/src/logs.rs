@@ -28,21 +28,31 @@ impl Supervisor {
         self.tell_all(&ToProcess::LogLevel { level: level.word().to_owned() });
     }
 
-    /// Tells a new process the level that was asked for, if one was: its settings do not say it.
-    pub(crate) fn tell_level(&mut self, generation: u64) {
+    /// Tells a process that has become ready what it was not told while it booted: the level that was asked for, if one was, as its
+    /// settings do not say it, and to open the log file anew.
+    pub(crate) fn catch_up(&mut self, generation: u64) {
         if let Some(level) = self.log_level {
             self.tell_one(generation, &ToProcess::LogLevel { level: level.word().to_owned() });
+        }
+        let process = self.processes.get_mut(&generation);
+        if process.is_some_and(|process| std::mem::take(&mut process.owes_reopen)) {
+            self.tell_one(generation, &ToProcess::ReopenLogs);
         }
     }
 
     /// Opens the log file anew everywhere.
     pub(crate) fn reopen_logs(&mut self) {
         (self.logs.reopen)();
+        for process in self.processes.values_mut().filter(|process| !process.is_ready) {
+            process.owes_reopen = true;
+        }
         self.tell_all(&ToProcess::ReopenLogs);
     }
 
+    /// A process that boots reads nothing yet, and enough messages would fill its link: it hears of it when it is ready.
     fn tell_all(&mut self, message: &ToProcess) {
-        let generations: Vec<u64> = self.processes.keys().copied().collect();
+        let ready = self.processes.iter().filter(|(_, process)| process.is_ready);
+        let generations: Vec<u64> = ready.map(|(generation, _)| *generation).collect();
         generations.into_iter().for_each(|generation| self.tell_one(generation, message));
     }
 

@@ -31,6 +31,10 @@ pub(crate) struct Running {
     /// What it was started with, or has taken over.
     pub(crate) revision: u64,
     pub(crate) starvation: Starvation,
+    /// Whether it has said that it serves. Before that it does not read its link.
+    pub(crate) is_ready: bool,
+    /// It is to open the log file anew when it is ready.
+    pub(crate) owes_reopen: bool,
     /// `None` once the link ended.
     pub(crate) link: Option<Link>,
 }

@@ -286,9 +286,13 @@ impl Supervisor {
     fn hear(&mut self, generation: u64) {
         let Some(process) = self.processes.get_mut(&generation) else { return };
         let (messages, lost) = process.hear();
+        let was_ready = process.is_ready;
         for message in messages {
-            self.events.extend(understand(process, generation, message, &self.build));
+            let event = understand(process, generation, message, &self.build);
+            process.is_ready |= matches!(event, Some(Event::Ready { .. }));
+            self.events.extend(event);
         }
+        let became_ready = process.is_ready && !was_ready;
         match lost {
             None => {}
             Some(Lost::Closed) => self.events.push(Event::LinkLost { generation }),
@@ -296,6 +300,9 @@ impl Supervisor {
                 warn!(process = %process.post, generation, error = &lost as &dyn std::error::Error, "A link broke.");
                 self.events.push(Event::LinkLost { generation });
             }
+        }
+        if became_ready {
+            self.catch_up(generation);
         }
     }
 

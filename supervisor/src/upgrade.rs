@@ -401,15 +401,20 @@ impl Supervisor {
     fn resume(&self, saved: SavedProcess, board: usize) -> io::Result<Running> {
         let missing = || io::Error::from(ErrorKind::NotFound);
         let scoreboard = self.scoreboard(board).ok_or_else(missing)?;
+        let seat = scoreboard.seat(saved.seat).ok_or_else(missing)?;
+        // One that is about to say so hears once more what it may have heard.
+        let is_ready = matches!(seat.state(), SeatState::Live | SeatState::Draining);
         Ok(Running {
             post: saved.post,
             pid: Pid::from_raw(saved.pid).ok_or_else(missing)?,
             pidfd: take_over(saved.pidfd)?,
-            seat: scoreboard.seat(saved.seat).ok_or_else(missing)?,
+            seat,
             seat_index: saved.seat,
             board,
             revision: saved.revision,
             starvation: Starvation::default(),
+            is_ready,
+            owes_reopen: !is_ready,
             link: match saved.link {
                 Some((fd, read)) => Some(Link::restore(take_over(fd)?, &read)?),
                 None => None,

@@ -48,6 +48,21 @@ fn one_file_takes_the_lines_of_all_processes_and_is_opened_anew_when_asked() {
 }
 
 #[test]
+fn a_process_that_boots_while_the_file_is_moved_opens_it_anew_when_it_is_ready() {
+    let tree = Tree::new();
+    let (log, moved) = (tree.path("task-mcp.log"), tree.path("task-mcp.log.1"));
+    let server = Server::build(tree.root()).fixture().set("telemetry.log_file", log.display()).start();
+    server.set_faults("boot_delay_ms = 2000\n");
+    let victim = server.kill_worker();
+    server.wait_workers(2, &[victim]);
+    wait_lines(&log, 1, "This worker has faults on purpose.");
+    fs::rename(&log, &moved).unwrap();
+    server.signal(Signal::SIGUSR1);
+    wait_lines(&log, 4, "The log file was opened anew.");
+    assert!(!is_held(&server, &moved), "logrotate may compress it");
+}
+
+#[test]
 fn a_log_file_that_cannot_be_opened_is_named_and_nothing_starts() {
     let tree = Tree::new();
     let (code, told) = Server::build(tree.root()).set("telemetry.log_file", "/proc/nowhere/x.log").start_refused();

@@ -18,6 +18,8 @@
 //! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
 //! - `drain`: SIGTERM with hundreds of calls and streams, and with those that never end
+//! - `lame_duck`: who comes while the whole instance drains
+//! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
 //! - `access`: tokens, Host, Origin, size of a body
@@ -46,6 +48,7 @@ mod drain;
 mod faults;
 mod hang;
 mod headers;
+mod lame_duck;
 mod lane;
 mod logs;
 mod metrics;
@@ -58,4 +61,5 @@ mod start;
 mod stop;
 mod streams;
 mod together;
+mod told;
 mod upgrade;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use task_mcp_changes::Store;
 use task_mcp_mcp::Engine;
-use task_mcp_scoreboard::Seat;
+use task_mcp_scoreboard::{Scoreboard, Seat};
 use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
 use tokio::sync::watch;
@@ -25,6 +25,8 @@ pub(crate) struct App {
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) seat: Seat,
+    /// Of the whole instance.
+    pub(crate) scoreboard: Scoreboard,
     pub(crate) faults: Arc<Armed>,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,

@@ -17,6 +17,8 @@ pub struct Assembly {
     pub store: Arc<dyn Store>,
     /// The tools by name.
     pub registry: Arc<Registry>,
+    /// The scoreboard of the instance.
+    pub scoreboard: Scoreboard,
     /// Handles on the seat's series.
     pub metrics: Metrics,
     /// Runs calls.
@@ -47,7 +49,7 @@ impl Assembly {
         let store: Arc<dyn Store> = Arc::new(FilesStore::open(&settings.store.root, options, epochs, offload)?);
         let registry = Arc::new(Registry::new(builtin_tools(&store).into_iter().chain(tools).collect())?);
         let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone());
-        Ok(Self { store, registry, metrics, executor, pool })
+        Ok(Self { store, registry, scoreboard: scoreboard.clone(), metrics, executor, pool })
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct ConnectionLimits {
     pub(crate) headers_timeout: Duration,
     /// From the end of the answer to the end of the connection.
     pub(crate) disconnect_timeout: Duration,
-    /// Connections of this worker.
+    /// Connections of its own; adopted ones are accepted while all together are fewer.
     pub(crate) most: usize,
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt;
-use task_mcp_scoreboard::SeatState;
+use task_mcp_scoreboard::{Role, SeatState};
 use task_mcp_tools::Cut;
 use tokio::time::sleep;
 
@@ -26,7 +26,7 @@ const CUT_FLUSH: Duration = Duration::from_millis(50);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes leave. For the lame duck's time everything is served, new connections too, while responses say `Connection: close` and
-/// readiness fails; a worker nobody talks to leaves earlier. Then nothing new is accepted, what is in flight finishes, idle
+/// readiness fails; a worker nobody needs leaves earlier. Then nothing new is accepted, what is in flight finishes, idle
 /// connections are closed, and the deadline cuts what is left, after its callers were told.
 pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration, deadline: Duration) -> Exit {
     let deadline = Instant::now() + deadline;
@@ -86,19 +86,41 @@ async fn cut(app: &App, handle: &ServerHandle, finished: impl Fn() -> bool) {
     rt::spawn(handle.stop(false));
 }
 
-/// Returns at `end`, or as soon as nobody is connected and nobody has come for a while.
+/// Returns at `end`, or as soon as nobody is connected and nobody has come for a while: to this worker, if a successor serves its
+/// slot, and to any worker otherwise, for while others serve on, new connections may still be sent to this one.
 async fn serve_as_lame_duck(app: &App, end: Instant) {
-    let mut connections = app.seat.connections();
+    let mut seen = None;
     let mut quiet_since = Instant::now();
     while Instant::now() < end {
-        sleep(DRAIN_POLL).await;
-        let now = app.seat.connections();
-        if now != connections || app.seat.open_connections() > 0 || app.pool.unfinished() > 0 {
-            (connections, quiet_since) = (now, Instant::now());
+        let (open, come) = company(app);
+        if seen != Some(come) || open > 0 || app.pool.unfinished() > 0 {
+            (seen, quiet_since) = (Some(come), Instant::now());
         } else if quiet_since.elapsed() >= IDLE_GRACE {
             return;
         }
+        sleep(DRAIN_POLL).await;
     }
+}
+
+/// Connections that concern a worker that takes leave: those open now, and how many there were ever.
+fn company(app: &App) -> (u64, u64) {
+    if has_successor(app) {
+        (app.seat.open_connections(), app.seat.connections())
+    } else {
+        let all = app.scoreboard.totals();
+        (all.open_connections, all.connections)
+    }
+}
+
+/// Whether a later worker serves the same slot, on the same sockets.
+fn has_successor(app: &App) -> bool {
+    let (slot, generation) = (app.seat.slot(), app.seat.generation());
+    (0..app.scoreboard.seats()).filter_map(|index| app.scoreboard.seat(index)).any(|seat| {
+        seat.role() == Some(Role::Worker)
+            && seat.state() == SeatState::Live
+            && seat.slot() == slot
+            && seat.generation() > generation
+    })
 }
 
 /// Waits until `done` says so; whether it did before `deadline` or `patience` was over.

@@ -1,6 +1,7 @@
 //! The process's end of the link to the supervisor.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
@@ -14,24 +15,30 @@ use tokio::net::UnixStream;
 use crate::error::WorkerError;
 use crate::process::{Boot, Build};
 
-/// Descriptors that may wait for the rest of their messages. A read ends with the first bytes that have descriptors, and
-/// complete messages are taken before the next read, so there are those of two messages at most.
-const WAITING_MAX: usize = 2 * MAX_DESCRIPTORS;
+/// Messages whose descriptors may wait for the rest of them. A read ends with the first bytes that have descriptors, and
+/// complete messages are taken before the next read, so there are two at most.
+const WAITING_MAX: usize = 2;
+/// Descriptors kept open for those of a message, so that a process that may open no more can still be told. Settings take one,
+/// a slot one for each address.
+const SPARES: usize = 4;
 
 /// Messages from and to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: UnixStream,
     decoder: Decoder<ToProcess>,
-    /// Descriptors whose messages are not complete yet, in the order of the messages.
-    waiting: VecDeque<OwnedFd>,
+    /// Descriptors of messages that are not complete yet, in their order; `None` if this process could not open them all.
+    waiting: VecDeque<Option<Vec<OwnedFd>>>,
+    /// Given up for a moment when something is read.
+    spares: Vec<OwnedFd>,
 }
 
 /// A message of the supervisor.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) message: ToProcess,
-    /// The descriptors that came with it, close-on-exec; as many as the message says.
+    /// The descriptors that came with it, close-on-exec; as many as the message says, or none if this process could not open
+    /// them.
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
@@ -41,7 +48,9 @@ impl Link {
         let stream = std::os::unix::net::UnixStream::from(fd);
         stream.set_nonblocking(true).map_err(WorkerError::Link)?;
         let stream = UnixStream::from_std(stream).map_err(WorkerError::Link)?;
-        Ok(Self { stream, decoder: Decoder::default(), waiting: VecDeque::new() })
+        let mut link = Self { stream, decoder: Decoder::default(), waiting: VecDeque::new(), spares: Vec::new() };
+        link.keep_spares();
+        Ok(link)
     }
 
     /// Tells the supervisor.
@@ -68,9 +77,22 @@ impl Link {
         loop {
             match self.decoder.next_message() {
                 Ok(Some(Received::Message(message))) => {
-                    let Some(descriptors) = self.take(message.descriptors()) else {
-                        tracing::error!(?message, "A message of the supervisor lacks descriptors; the process ends.");
-                        return None;
+                    let descriptors = match self.take(message.descriptors()) {
+                        Taken::All(descriptors) => descriptors,
+                        Taken::Lost => {
+                            tracing::warn!(
+                                ?message,
+                                "Descriptors of a message could not be opened: this process is at its limit of open files."
+                            );
+                            Vec::new()
+                        }
+                        Taken::Wrong => {
+                            tracing::error!(
+                                ?message,
+                                "A message of the supervisor came with other descriptors than it says; the process ends."
+                            );
+                            return None;
+                        }
                     };
                     return Some(Told { message, descriptors });
                 }
@@ -80,7 +102,9 @@ impl Link {
                         "The supervisor said something this version does not know; it is left aside."
                     );
                     // Nobody knows what they are for: they are closed.
-                    drop(self.take(descriptors)?);
+                    if matches!(self.take(descriptors), Taken::Wrong) {
+                        return None;
+                    }
                 }
                 Ok(None) => match self.read().await {
                     Ok(0) => return None,
@@ -99,38 +123,74 @@ impl Link {
         }
     }
 
-    /// The first `count` descriptors; `None` if there are fewer.
-    fn take(&mut self, count: usize) -> Option<Vec<OwnedFd>> {
-        (count <= self.waiting.len()).then(|| self.waiting.drain(..count).collect())
+    /// The descriptors of the first message that has some, which should be `count`.
+    fn take(&mut self, count: usize) -> Taken {
+        if count == 0 {
+            return Taken::All(Vec::new());
+        }
+        match self.waiting.pop_front() {
+            Some(Some(descriptors)) if descriptors.len() == count => Taken::All(descriptors),
+            Some(None) => Taken::Lost,
+            Some(Some(_)) | None => Taken::Wrong,
+        }
+    }
+
+    /// Opens what is missing of the spares, as far as that is possible now.
+    fn keep_spares(&mut self) {
+        while self.spares.len() < SPARES {
+            let Ok(spare) = File::open("/dev/null") else { return };
+            self.spares.push(spare.into());
+        }
     }
 
     /// Waits for bytes and takes in what came: how many they were. Cancel-safe: nothing is taken from the socket that is not
     /// kept at once.
     async fn read(&mut self) -> io::Result<usize> {
-        let Self { stream, decoder, waiting } = self;
-        stream.async_io(Interest::READABLE, || receive(stream, decoder, waiting)).await
+        self.keep_spares();
+        let Self { stream, decoder, waiting, spares } = self;
+        stream
+            .async_io(Interest::READABLE, || {
+                // What comes takes their numbers. Another thread may be quicker; then the message is answered without.
+                spares.clear();
+                receive(stream, decoder, waiting)
+            })
+            .await
     }
+}
+
+/// What there is of the descriptors of a message.
+enum Taken {
+    All(Vec<OwnedFd>),
+    /// This process could not open them all; those it could are closed.
+    Lost,
+    /// The supervisor sent others than it said.
+    Wrong,
 }
 
 /// Reads once, with descriptors if some came (unix(7), SCM_RIGHTS).
 fn receive(
     stream: &UnixStream,
     decoder: &mut Decoder<ToProcess>,
-    waiting: &mut VecDeque<OwnedFd>,
+    waiting: &mut VecDeque<Option<Vec<OwnedFd>>>,
 ) -> io::Result<usize> {
     let mut bytes = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(stream, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let before = waiting.len();
+    let mut came = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = part {
-            waiting.extend(descriptors);
+            came.extend(descriptors);
         }
     }
-    let too_many = waiting.len() - before > MAX_DESCRIPTORS || waiting.len() > WAITING_MAX;
-    if received.flags.contains(ReturnFlags::CTRUNC) || too_many {
-        return Err(io::Error::new(ErrorKind::InvalidData, "more descriptors than fit, or than this process may open"));
+    // Descriptors that cannot be opened are cut off just as those that do not fit are; there was room for all of a message.
+    let cut = received.flags.contains(ReturnFlags::CTRUNC);
+    let too_many = came.len() > MAX_DESCRIPTORS || (cut && came.len() == MAX_DESCRIPTORS);
+    if cut || !came.is_empty() {
+        waiting.push_back((!cut).then_some(came));
+    }
+    if too_many || waiting.len() > WAITING_MAX {
+        return Err(io::Error::new(ErrorKind::InvalidData, "more descriptors than any message has"));
     }
     decoder.push(bytes.get(..received.bytes).unwrap_or_default());
     Ok(received.bytes)

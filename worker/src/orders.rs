@@ -43,8 +43,16 @@ pub(crate) fn heed(told: Told, logs: Logs) -> Option<Order> {
                 );
                 Some(Order::Drain(LEAVE))
             }
-            None => None,
+            None => {
+                tracing::error!(
+                    revision,
+                    "The settings cannot be taken over without a descriptor; the process makes room for a new one."
+                );
+                Some(Order::Drain(LEAVE))
+            }
         },
+        // The supervisor tells again as long as something waits.
+        ToProcess::Adopt { .. } if descriptors.is_empty() => None,
         ToProcess::Adopt { slot, .. } => Some(Order::Adopt { slot, sockets: descriptors }),
         ToProcess::LogLevel { level } => {
             match LogLevel::from_word(&level) {

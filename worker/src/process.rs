@@ -11,6 +11,7 @@ use task_mcp_scoreboard::{Epochs, Role, Scoreboard, Seat, monotonic_ms};
 
 use crate::error::WorkerError;
 use crate::inherit::inherit;
+use crate::signals::defy_terminal;
 
 /// The arguments of `task-mcp worker` and `task-mcp admin`: numbers of descriptors and places on the scoreboard.
 #[derive(Debug, Clone)]
@@ -80,6 +81,7 @@ impl Process {
     /// # Errors
     /// A descriptor is not what it should be, or was made by another version.
     pub(crate) fn adopt(boot: &Boot, role: Role, logs: Logs) -> Result<Self, WorkerError> {
+        defy_terminal()?;
         name_process(role);
         let settings = read_snapshot(&inherit(boot.settings_fd, "settings")?)?;
         (logs.start)(&settings.telemetry);

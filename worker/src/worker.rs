@@ -181,6 +181,7 @@ fn build_app(
         readiness,
         metrics: assembly.metrics,
         seat: seat.clone(),
+        scoreboard: assembly.scoreboard,
         faults,
         adopter: Adopter::new(),
         stop_reading: watch::Sender::new(false),
@@ -345,5 +346,7 @@ mod tests {
         obey(told(ToProcess::Apply { revision: 6 }, vec![garbage]), &mut link, &app, LOGS).await;
         told_back(None);
         assert!(admitted("0123456789abcdef-new"));
+        let without = told(ToProcess::Apply { revision: 7 }, vec![]);
+        assert!(obey(without, &mut link, &app, LOGS).await.is_some(), "it makes room for one that can take them over");
     }
 }
