@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use task_mcp_config::{ConfigError, Loaded, Settings};
-use task_mcp_supervisor::{Configured, Handover, Installed, Launch, Logs, available_processors};
+use task_mcp_supervisor::{Configured, Handover, Installed, Launch, Logs, Passed, available_processors};
 
 use crate::Extensions;
 use crate::banner::banner;
@@ -13,7 +13,7 @@ use crate::cli::{ServeArgs, SourceArgs};
 use crate::commands::print;
 use crate::composition::{build, inventory, series};
 use crate::demo::Sample;
-use crate::failure::{EX_SOFTWARE, EX_UNAVAILABLE, Failure};
+use crate::failure::{EX_UNAVAILABLE, Failure};
 use crate::logging;
 use crate::settings::load_with_root;
 
@@ -21,6 +21,8 @@ use crate::settings::load_with_root;
 /// instance, or to do it.
 pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Extensions) -> Result<ExitCode, Failure> {
     let handover = Handover::receive()?;
+    // Before anything is opened: the numbers of these descriptors are the service manager's word.
+    let passed = if handover.is_none() { Passed::take() } else { Passed::default() };
     let sample = if arguments.demo {
         let sample = Sample::lay_or_find(handover.is_some());
         let sample = sample.context("the sample tree cannot be laid into the temporary folder");
@@ -32,11 +34,13 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
     let (configured, taken) = match handover {
         Some(Handover::Take(taken)) => {
             let settings = Settings::from_snapshot(taken.settings())?;
-            logging::start(&settings.telemetry)?;
+            // There is no way back: what the check has tried may fail now, and is no reason to end the instance.
+            logging::start_anyway(&settings.telemetry);
             (Configured { snapshot: taken.settings().to_vec(), settings }, Some(taken))
         }
         Some(Handover::Check(check)) => {
             let configured = configured(load_with_root(sources, root.as_deref())?)?;
+            logging::start(&configured.settings.telemetry)?;
             check.pass(&configured.snapshot)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -47,18 +51,18 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
             (configured(loaded)?, None)
         }
     };
-    let installed = Installed::of_this_process().context("the path of this program cannot be found");
-    let mut installed = installed.map_err(|error| Failure::new(EX_SOFTWARE, error))?;
+    let mut installed = Installed::of_this_process();
     installed.env.extend(sample.as_ref().map(Sample::variable));
     let build = build();
     let shown = configured.settings.clone();
     let version = build.version.clone();
     let sources = sources.clone();
-    let exit = task_mcp_supervisor::run(Launch {
+    let ended = task_mcp_supervisor::run(Launch {
         configured,
         read_settings: Box::new(move || read_again(&sources, root.as_deref())),
         installed,
         taken,
+        passed,
         series: series(&inventory(extensions)),
         on_ready: Box::new(move |ready| {
             // It serves whether anybody reads this or not.
@@ -69,11 +73,11 @@ pub(crate) fn serve(sources: &SourceArgs, arguments: &ServeArgs, extensions: &Ex
         build: build.build,
         extra_args: Vec::new(),
         logs: Logs { apply: logging::apply, set_level: logging::set_level, reopen: logging::reopen },
-    })?;
+    });
     if let Some(sample) = sample {
         sample.remove();
     }
-    Ok(ExitCode::from(exit.code()))
+    Ok(ExitCode::from(ended?.code()))
 }
 
 /// The settings as they are now, from where they came from at the start.

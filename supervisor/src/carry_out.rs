@@ -10,6 +10,7 @@ use task_mcp_scoreboard::SeatState;
 use tracing::{debug, error, info, warn};
 
 use crate::Ready;
+use crate::control::Awaits;
 use crate::process::{Link, Running};
 use crate::run::Supervisor;
 use crate::spawn::{Order, spawn};
@@ -20,10 +21,16 @@ impl Supervisor {
     /// Carries out one action. A failure becomes an event of the next pass.
     pub(crate) fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Load => self.load(),
+            Action::Load => {
+                self.control.begin(Awaits::Reload { begun: false }, Awaits::Reload { begun: true });
+                self.load();
+            }
             Action::Apply { generation, revision } => self.apply(generation, revision),
             Action::Keep { revisions } => self.keep(&revisions),
-            Action::Check => self.check_program(),
+            Action::Check => {
+                self.control.begin(Awaits::Upgrade { begun: false }, Awaits::Upgrade { begun: true });
+                self.check_program();
+            }
             Action::GiveCheckUp => self.give_check_up(),
             Action::Replace => self.replaces = true,
             Action::Spawn { post, generation, seat, revision, restart } => {
@@ -80,7 +87,8 @@ impl Supervisor {
             Post::Admin => self.listeners.admin(revision).map(|socket| vec![socket]),
         };
         let listeners = listeners.ok_or_else(missing)?;
-        let seat = self.shared.scoreboard.seat(seat_index).ok_or_else(missing)?;
+        let scoreboard = self.scoreboard(with.board).ok_or_else(missing)?;
+        let seat = scoreboard.seat(seat_index).ok_or_else(missing)?;
         let link = Some(Link::new(ours)?);
         let spawned = spawn(&Order {
             program: &with.program.path(),
@@ -90,7 +98,7 @@ impl Supervisor {
             // Our copy is closed on return: the end of the process is the end of the link.
             link: theirs.as_fd(),
             settings: with.snapshot.as_fd(),
-            scoreboard: self.shared.scoreboard.as_fd(),
+            scoreboard: scoreboard.as_fd(),
             epochs: self.shared.epochs.as_fd(),
             listeners: &listeners,
             extra_args: &self.extra_args,
@@ -101,7 +109,7 @@ impl Supervisor {
             pidfd: spawned.pidfd,
             seat,
             seat_index,
-            board: 0,
+            board: with.board,
             revision,
             starvation: Starvation::default(),
             link,
@@ -232,11 +240,11 @@ impl Supervisor {
             Notice::Reloaded { what: What::Program, replaced, .. } => {
                 info!(replaced, revision = self.state.revision(), "The new program is in force.");
             }
-            Notice::ReloadFailed { what: What::Settings, replaced, reason } => {
-                error!(replaced, ?reason, "The settings are not in force; those before are.");
+            Notice::ReloadFailed { what: What::Settings, replaced, stragglers, reason } => {
+                error!(replaced, stragglers, ?reason, "The settings are not in force; those before are.");
             }
-            Notice::ReloadFailed { what: What::Program, replaced, reason } => {
-                error!(replaced, ?reason, "The new program is not in force; the one before goes on.");
+            Notice::ReloadFailed { what: What::Program, replaced, stragglers, reason } => {
+                error!(replaced, stragglers, ?reason, "The new program is not in force; the one before goes on.");
             }
             Notice::RecycleBegun { post, reason } => {
                 info!(process = %post, ?reason, "A worker has reached a limit and is recycled: its successor is started.");

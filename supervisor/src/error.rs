@@ -56,7 +56,9 @@ pub enum SupervisorError {
         path: PathBuf,
     },
     /// An address is taken.
-    #[error("{field}: the address {address} is in use by another program; stop it or choose another port")]
+    #[error(
+        "{field}: the address {address} is in use by another program, or by this instance under another name; stop it or choose another port"
+    )]
     AddressInUse {
         /// The setting.
         field: &'static str,

@@ -37,6 +37,12 @@ pub enum HandoverError {
     /// A descriptor is not there or cannot be read.
     #[error("what the running instance handed over cannot be read or written")]
     Io(#[from] io::Error),
+    /// The other program cannot be started.
+    #[error("it cannot be started")]
+    Start(#[source] io::Error),
+    /// Its file was replaced meanwhile.
+    #[error("it was replaced after it was asked; try again")]
+    Replaced,
     /// It is larger than any.
     #[error("what the running instance handed over is larger than {limit_bytes} bytes")]
     TooLarge {
@@ -155,6 +161,8 @@ pub(crate) struct Saved {
     pub(crate) build: String,
     /// When the instance was started, on the monotonic clock.
     pub(crate) started_ms: u64,
+    /// Where the program is installed.
+    pub(crate) installed_at: std::path::PathBuf,
     pub(crate) state: State,
     pub(crate) lock: RawFd,
     pub(crate) control: SavedServer,
@@ -184,6 +192,8 @@ pub(crate) struct SavedRevision {
     pub(crate) number: u64,
     pub(crate) snapshot: RawFd,
     pub(crate) program: SavedProgram,
+    /// Which scoreboard its processes count on.
+    pub(crate) board: usize,
 }
 
 /// A program as it was when its revision began, whatever has its place now.
@@ -210,6 +220,15 @@ pub(crate) struct SavedProcess {
 }
 
 impl Saved {
+    /// Writes it where the other program reads it.
+    pub(crate) fn to_memory(&self) -> Result<OwnedFd, HandoverError> {
+        let json = serde_json::to_vec(self)?;
+        if json.len() as u64 > BYTES_MAX {
+            return Err(HandoverError::TooLarge { limit_bytes: BYTES_MAX });
+        }
+        Ok(memory("task-mcp-handover", &json)?)
+    }
+
     fn read(json: &[u8]) -> Result<Self, HandoverError> {
         #[derive(Deserialize)]
         struct Head {

@@ -30,30 +30,46 @@ pub(crate) struct Estate {
     pub(crate) scoreboard: Option<OwnedFd>,
 }
 
-/// The descriptors meant for this process, with their names, close-on-exec from here on. The first call takes them; a later
-/// one finds none.
-pub(crate) fn take() -> Vec<(String, OwnedFd)> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-    if TAKEN.swap(true, Ordering::Relaxed) {
-        return Vec::new();
+/// Descriptors that the service manager passed to this process, with their names, close-on-exec.
+#[derive(Debug, Default)]
+pub struct Passed {
+    descriptors: Vec<(String, OwnedFd)>,
+    /// What was wrong with them, to be told once there is a log.
+    complaints: Vec<String>,
+}
+
+impl Passed {
+    /// Takes those that are meant for this process (sd_listen_fds(3)). To be called once, before the program opens anything: the
+    /// numbers are taken at their word. A later call finds none.
+    pub fn take() -> Self {
+        static TAKEN: AtomicBool = AtomicBool::new(false);
+        let mut passed = Self::default();
+        if TAKEN.swap(true, Ordering::Relaxed) {
+            return passed;
+        }
+        let variable = |name| env::var(name).ok();
+        let [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
+        match listed(pid.as_deref(), count.as_deref(), names.as_deref(), std::process::id()) {
+            Ok(listed) => {
+                for (name, fd) in listed {
+                    match take_over(fd) {
+                        Ok(owned) => passed.descriptors.push((name, owned)),
+                        Err(error) => passed.complaints.push(format!("{name}, number {fd}: {error}")),
+                    }
+                }
+            }
+            Err(reason) => passed.complaints.push(reason.to_owned()),
+        }
+        passed
     }
-    let variable = |name| env::var(name).ok();
-    let [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
-    let listed = match listed(pid.as_deref(), count.as_deref(), names.as_deref(), std::process::id()) {
-        Ok(listed) => listed,
-        Err(reason) => {
-            warn!(?pid, ?count, reason, "Descriptors of the service manager were not taken over.");
-            return Vec::new();
+
+    /// The descriptors; what was wrong is logged.
+    pub(crate) fn tell(self) -> Vec<(String, OwnedFd)> {
+        for complaint in self.complaints {
+            warn!(complaint, "A descriptor of the service manager could not be taken over.");
         }
-    };
-    let adopted = listed.into_iter().filter_map(|(name, fd)| match take_over(fd) {
-        Ok(owned) => Some((name, owned)),
-        Err(error) => {
-            warn!(name, fd, error = %error, "A descriptor of the service manager could not be taken over.");
-            None
-        }
-    });
-    adopted.collect()
+        self.descriptors
+    }
 }
 
 /// Tells the descriptors apart by their names.

@@ -7,6 +7,7 @@ use task_mcp_config::settings::{LogLevel, Telemetry};
 use task_mcp_scoreboard::Series;
 
 use crate::handover::Taken;
+use crate::inherited::Passed;
 use crate::program::Installed;
 
 /// Told once that an instance serves.
@@ -33,6 +34,8 @@ pub struct Launch {
     pub installed: Installed,
     /// The running instance that is to be taken over.
     pub taken: Option<Box<Taken>>,
+    /// Descriptors of the service manager.
+    pub passed: Passed,
     /// Metric series of all processes. [`crate::series`] should be among them; what is missing of it is added at the end.
     pub series: Vec<Series>,
     /// Called once, when all workers and the admin process serve, or when the time to boot is over and one worker and the

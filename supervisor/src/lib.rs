@@ -68,6 +68,7 @@ mod watch;
 pub use control::{ControlError, Request, Response, SecondStatus, SlotStatus, Status, control};
 pub use error::SupervisorError;
 pub use handover::{Check, Handover, HandoverError, Taken};
+pub use inherited::Passed;
 pub use launch::{Configured, Exit, Launch, Logs, OnReady, ReadSettings, Ready};
 pub use processors::available_processors;
 pub use program::Installed;

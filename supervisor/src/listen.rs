@@ -95,11 +95,22 @@ impl Inherited {
         let at = self.0.iter().position(fits)?;
         Some(self.0.swap_remove(at).1)
     }
+
+    /// Closes the sockets of slots that listen to this address.
+    fn discard(&mut self, address: SocketAddr) {
+        let fits = |(name, fd): &mut (String, OwnedFd)| {
+            let local = SockRef::from(&*fd).local_addr();
+            name.starts_with(SLOT_PREFIX) && local.is_ok_and(|local| local.as_socket() == Some(address))
+        };
+        self.0.extract_if(.., fits).for_each(|(_, socket)| close(socket));
+    }
 }
+
+const SLOT_PREFIX: &str = "slot-";
 
 /// The name of a slot's sockets in the service manager's store.
 pub(crate) fn slot_name(slot: u16) -> String {
-    format!("slot-{slot}")
+    format!("{SLOT_PREFIX}{slot}")
 }
 
 /// The name of the admin socket in the service manager's store.
@@ -308,6 +319,8 @@ impl Group {
         while let Some(socket) = inherited.take(&slot_name(group.sockets.len() as u16), wanted) {
             group.sockets.push(socket);
         }
+        // What is left of the address after a gap would have another place in the group than its name says.
+        inherited.discard(wanted);
         if group.sockets.is_empty() {
             probe(wanted, only_v6)?;
         }
@@ -522,5 +535,22 @@ mod tests {
         assert_eq!(again.waiting(0) + again.waiting(1) + again.waiting(2), 16);
         assert_eq!((again.endpoints(1), inherited.0.len()), (endpoints, 1));
         drop(clients);
+    }
+
+    #[test]
+    fn after_a_gap_what_was_inherited_is_closed_so_that_numbers_stay_places() {
+        let left = open(&[any("127.0.0.1:0")], 4, any("127.0.0.1:0")).unwrap();
+        let (endpoints, admin) = (left.endpoints(1), left.admin_address(1).unwrap());
+        let names = left.named().filter(|(name, _)| name != "slot-1");
+        let names = names.map(|(name, fd)| (name, fd.try_clone_to_owned().unwrap())).collect();
+        drop(left);
+        let again = Listeners::open(1, &endpoints, 4, admin, &mut Inherited(names)).unwrap();
+        for slot in 0..4 {
+            let mut steering = crate::steering::Steering::default();
+            steering.steer(&again.of_slot(1, 0).unwrap()[0], &[slot]);
+            let clients: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(endpoints[0]).unwrap()).collect();
+            assert_eq!(again.waiting(slot), 8, "slot {slot}");
+            drop(clients);
+        }
     }
 }

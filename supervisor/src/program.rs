@@ -60,7 +60,7 @@ pub(crate) fn is_at(fd: &OwnedFd, path: &Path) -> io::Result<bool> {
 }
 
 /// The file of a descriptor, by a name that execve(2) takes.
-pub(crate) fn through(fd: &OwnedFd) -> PathBuf {
+fn through(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
@@ -77,18 +77,13 @@ pub struct Installed {
 
 impl Installed {
     /// How this process was started. The path is the one it was called by, links and all, so that a link that is made to point to
-    /// another version is followed; if that does not lead to the program that runs, its own file's path.
-    ///
-    /// # Errors
-    /// The system does not tell the program's file.
-    pub fn of_this_process() -> io::Result<Self> {
+    /// another version is followed; if that does not lead to the program that runs, its own file's path; if the system does not
+    /// tell that, an empty one, at which no other program will be found.
+    pub fn of_this_process() -> Self {
         let args: Vec<OsString> = std::env::args_os().collect();
         let named = args.first().and_then(|name| called_by(Path::new(name)));
-        let path = match named {
-            Some(path) => path,
-            None => std::env::current_exe()?,
-        };
-        Ok(Self { path, args, env: Vec::new() })
+        let path = named.or_else(|| std::env::current_exe().ok()).unwrap_or_default();
+        Self { path, args, env: Vec::new() }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Revision {
     pub(crate) snapshot: OwnedFd,
     /// The program they run.
     pub(crate) program: Program,
+    /// The scoreboard they count on, which was planned by that program: 0 the one in use, then older ones.
+    pub(crate) board: usize,
 }
 
 impl Revision {
@@ -58,7 +60,8 @@ impl Revisions {
     }
 
     /// Takes over what another program handed over.
-    pub(crate) fn restore(saved: Vec<SavedRevision>, programs: Vec<RawFd>) -> io::Result<Self> {
+    /// Scoreboards have moved up by so many places.
+    pub(crate) fn restore(saved: Vec<SavedRevision>, programs: Vec<RawFd>, moved: usize) -> io::Result<Self> {
         let programs = programs.into_iter().map(take_over).collect::<io::Result<Vec<OwnedFd>>>()?;
         let revision = |saved: SavedRevision| {
             let snapshot = take_over(saved.snapshot)?;
@@ -70,7 +73,7 @@ impl Revisions {
                 SavedProgram::Path(path) => Program::Path(path),
             };
             let settings = Settings::from_snapshot(&read_sealed(&snapshot)?).ok();
-            Ok((saved.number, Revision { settings, snapshot, program }))
+            Ok((saved.number, Revision { settings, snapshot, program, board: saved.board + moved }))
         };
         let all = saved.into_iter().map(revision).collect::<io::Result<_>>()?;
         Ok(Self { all, candidate: None, refusal: None })
@@ -126,31 +129,19 @@ impl Supervisor {
             info!("The settings were read again; nothing differs.");
             return Ok(Event::NotLoaded { same: true });
         }
-        if let Some(changes) = &changes
-            && !changes.fixed.is_empty()
-        {
-            return Err(format!(
-                "{} cannot change while the instance runs; set it back, or stop the instance and start it again",
-                changes.fixed.join(", ")
-            ));
+        if let Some(reason) = self.objection(&configured.settings) {
+            return Err(reason);
         }
         let wanted = configured.settings.server.workers;
         let workers = Some(wanted).filter(|_| now.workers() != Some(wanted));
-        let most = self.state.slots_max();
-        if workers.is_some() && wanted > most {
-            return Err(format!(
-                "server.workers: {wanted} workers are more than the {most} this instance may have while it runs; stop it and \
-                 start it again"
-            ));
-        }
         let change = Change {
             policy: policy(&configured.settings, wanted),
             workers,
             new_workers: changes.as_ref().is_none_or(Changes::new_workers),
             new_admin: changes.as_ref().is_none_or(Changes::new_admin),
         };
-        let program = now.program.try_clone().map_err(|error| told(&error))?;
-        let revision = self.add_revision(configured, program).map_err(|error| told(&error))?;
+        let (program, board) = (now.program.try_clone().map_err(|error| told(&error))?, now.board);
+        let revision = self.add_revision(configured, program, board).map_err(|error| told(&error))?;
         let changes = changes.unwrap_or_default();
         info!(
             revision,
@@ -160,12 +151,36 @@ impl Supervisor {
         Ok(Event::Loaded { revision, change })
     }
 
+    /// Why a running instance cannot have these settings, if it cannot.
+    pub(crate) fn objection(&self, settings: &Settings) -> Option<String> {
+        let now = self.revisions.get(self.state.revision())?;
+        let fixed = now.settings.as_ref().map(|now| Changes::between(now, settings).fixed).unwrap_or_default();
+        if !fixed.is_empty() {
+            return Some(format!(
+                "{} cannot change while the instance runs; set it back, or stop the instance and start it again",
+                fixed.join(", ")
+            ));
+        }
+        let (wanted, most) = (settings.server.workers, self.state.slots_max());
+        (wanted > most && now.workers() != Some(wanted)).then(|| {
+            format!(
+                "server.workers: {wanted} workers are more than the {most} this instance may have while it runs; stop it and \
+                 start it again"
+            )
+        })
+    }
+
     /// Opens what other settings listen to and keeps them, for processes to come.
-    pub(crate) fn add_revision(&mut self, configured: Configured, program: Program) -> Result<u64, SupervisorError> {
+    pub(crate) fn add_revision(
+        &mut self,
+        configured: Configured,
+        program: Program,
+        board: usize,
+    ) -> Result<u64, SupervisorError> {
         let Configured { settings, snapshot } = configured;
         let snapshot = sealed(&snapshot)?;
         let (listen, admin) = (settings.server.listen.clone(), settings.admin.listen);
-        let number = self.revisions.add(Revision { settings: Some(settings), snapshot, program });
+        let number = self.revisions.add(Revision { settings: Some(settings), snapshot, program, board });
         match self.listeners.extend(number, &listen, admin, &mut Inherited::default()) {
             Ok(()) => Ok(number),
             Err(error) => {

@@ -128,7 +128,8 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     fn new(launch: Launch, program: Program) -> Result<Self, SupervisorError> {
-        let Launch { configured, read_settings, installed, series, on_ready, build, extra_args, logs, .. } = launch;
+        let Launch { configured, read_settings, installed, series, on_ready, build, extra_args, logs, passed, .. } =
+            launch;
         let Configured { settings, snapshot } = configured;
         let workers = settings.server.workers.clamp(1, MAX_SLOTS);
         let policy = policy(&settings, workers);
@@ -136,7 +137,7 @@ impl Supervisor {
         let signals = Signals::take_over()?;
         let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
         let control = Server::open(&control_socket(&settings))?;
-        let taken = inherited::take();
+        let taken = passed.tell();
         let manager = ServiceManager::from_environment(&taken);
         let Estate { listeners: mut inherited, epochs, scoreboard: left_scoreboard } = inherited::sort(taken);
         let listeners =
@@ -157,7 +158,7 @@ impl Supervisor {
             processes: BTreeMap::new(),
             tally: Tally::new(&shared.scoreboard, &own_seat),
             listeners,
-            revisions: Revisions::new(Revision { settings: Some(settings), snapshot, program }),
+            revisions: Revisions::new(Revision { settings: Some(settings), snapshot, program, board: 0 }),
             read_settings,
             control,
             records: BTreeMap::new(),
@@ -200,7 +201,11 @@ impl Supervisor {
             for fold in &mut self.folds {
                 // The supervisor that would have retired them died before them.
                 for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
-                    let _ = seat.retire();
+                    let (pid, lost) = (seat.pid(), seat.retire().in_flight);
+                    if lost > 0 {
+                        warn!(pid, lost_in_flight = lost, "A process of an earlier supervisor died.");
+                    }
+                    self.tally.lost(lost);
                 }
                 let _ = fold.fold();
             }
@@ -215,7 +220,10 @@ impl Supervisor {
                 self.carry_out(action);
             }
         }
-        self.revisions.decided();
+        let is_candidate = |event: &Event| matches!(event, Event::Loaded { .. } | Event::TakenOver { .. });
+        if !self.events.iter().any(is_candidate) {
+            self.revisions.decided();
+        }
         if std::mem::take(&mut self.replaces) {
             self.replace_program();
         }
@@ -295,6 +303,10 @@ impl Supervisor {
         let mut dead: Vec<(u64, Option<WaitStatus>)> = Vec::new();
         if self.is_init {
             while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+                if let Some(asked) = self.asked.as_mut().filter(|asked| asked.pid == pid) {
+                    asked.status = Some(status);
+                    continue;
+                }
                 match self.processes.iter().find(|(_, process)| process.pid == pid) {
                     Some((generation, _)) => dead.push((*generation, Some(status))),
                     None => debug!(pid = pid.as_raw_nonzero().get(), "An orphan of another process was reaped."),

@@ -264,18 +264,33 @@ mod tests {
             (Notice::Reloaded { what: What::Settings, replaced: 0, workers: None }, RELOADS, [0, 1]),
             (Notice::Unchanged, RELOADS, [0, 2]),
             (
-                Notice::ReloadFailed { what: What::Settings, replaced: 0, reason: ReloadFailure::Refused },
+                Notice::ReloadFailed {
+                    what: What::Settings,
+                    replaced: 0,
+                    stragglers: 0,
+                    reason: ReloadFailure::Refused,
+                },
                 RELOADS,
                 [1, 2],
             ),
             (
-                Notice::ReloadFailed { what: What::Settings, replaced: 0, reason: ReloadFailure::Stopping },
+                Notice::ReloadFailed {
+                    what: What::Settings,
+                    replaced: 0,
+                    stragglers: 0,
+                    reason: ReloadFailure::Stopping,
+                },
                 RELOADS,
                 [1, 2],
             ),
             (Notice::Reloaded { what: What::Program, replaced: 2, workers: None }, UPGRADES, [0, 1]),
             (
-                Notice::ReloadFailed { what: What::Program, replaced: 1, reason: ReloadFailure::Died { post } },
+                Notice::ReloadFailed {
+                    what: What::Program,
+                    replaced: 1,
+                    stragglers: 0,
+                    reason: ReloadFailure::Died { post },
+                },
                 UPGRADES,
                 [1, 1],
             ),

@@ -10,7 +10,8 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::{SigSet, SigmaskHow, raise, sigprocmask};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, pidfd_send_signal, waitpid};
+use task_mcp_config::Settings;
 use task_mcp_scoreboard::{Epochs, Fold, Plan, Role, Scoreboard, SeatState, monotonic_ms};
 use tracing::{error, info, warn};
 
@@ -24,10 +25,10 @@ use crate::inherited::SCOREBOARD_NAME;
 use crate::instance::Instance;
 use crate::launch::Launch;
 use crate::listen::Listeners;
-use crate::memory::{SharedMemory, complete};
+use crate::memory::{SharedMemory, complete, read_sealed};
 use crate::notify::ServiceManager;
 use crate::process::{Link, Running};
-use crate::program::{self, Program};
+use crate::program::{self, Installed, Program};
 use crate::revision::{Revision, Revisions, told};
 use crate::run::{Supervisor, policy};
 use crate::signals::Signals;
@@ -45,11 +46,13 @@ const WORDS_BYTES: usize = 4096;
 pub(crate) struct Asked {
     /// Its file.
     file: OwnedFd,
-    pid: Pid,
+    pub(crate) pid: Pid,
     pidfd: OwnedFd,
     /// Its standard error, and the end of what came.
     stream: UnixStream,
     words: Vec<u8>,
+    /// How it ended, if process 1 has reaped it.
+    pub(crate) status: Option<rustix::process::WaitStatus>,
     /// Where it writes its settings.
     settings: OwnedFd,
 }
@@ -70,13 +73,13 @@ impl Supervisor {
                 info!(path = ?self.installed.path, pid, "The installed program is asked whether it can take over.");
                 self.asked = Some(asked);
             }
-            Err(error) => self.refuse_program(format!("{:?} cannot be started: {}", self.installed.path, told(&error))),
+            Err(error) => self.refuse_program(format!("{:?}: {}", self.installed.path, told(&error))),
         }
     }
 
     fn ask_program(&self) -> Result<Asked, HandoverError> {
-        let file = program::open(&self.installed.path)?;
-        let state = memory("task-mcp-handover", &serde_json::to_vec(&self.save(&file)?)?)?;
+        let file = program::open(&self.installed.path).map_err(HandoverError::Start)?;
+        let state = self.save(&file)?.to_memory()?;
         let settings = memory("task-mcp-settings", b"")?;
         let (stream, theirs) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
@@ -87,30 +90,39 @@ impl Supervisor {
             handover: (VARIABLE, &asks(state.as_fd(), settings.as_fd())),
             inherited: &[state.as_fd(), settings.as_fd()],
             stderr: theirs.into(),
-        })?;
-        let asked = Asked { file, pid: spawned.pid, pidfd: spawned.pidfd, stream, words: Vec::new(), settings };
+        })
+        .map_err(HandoverError::Start)?;
+        let asked =
+            Asked { file, pid: spawned.pid, pidfd: spawned.pidfd, stream, words: Vec::new(), status: None, settings };
         // What answers has to be what is executed later.
         if program::is_at(&asked.file, &self.installed.path)? {
             return Ok(asked);
         }
         asked.end();
-        Err(io::Error::other("it was replaced while it was started; try again").into())
+        Err(HandoverError::Replaced)
     }
 
     /// What the program that is asked says; its end is its answer.
     pub(crate) fn hear_asked(&mut self) {
         let Some(asked) = &mut self.asked else { return };
         asked.listen();
-        let status = match waitpid(Some(asked.pid), WaitOptions::NOHANG) {
-            Ok(None) | Err(rustix::io::Errno::INTR) => return,
-            Ok(Some((_, status))) => status.exit_status(),
-            // Process 1 may have reaped it with the orphans; what it wrote tells.
-            Err(_) => None,
+        let status = match (asked.status.take(), waitpid(Some(asked.pid), WaitOptions::NOHANG)) {
+            // Process 1 reaps it with the orphans.
+            (Some(status), _) => status.exit_status(),
+            (None, Ok(None) | Err(rustix::io::Errno::INTR)) => return,
+            (None, Ok(Some((_, status)))) => status.exit_status(),
+            (None, Err(_)) => None,
         };
         let Some(mut asked) = self.asked.take() else { return };
         asked.listen();
         let has_settings = rustix::fs::fstat(&asked.settings).is_ok_and(|found| found.st_size > 0);
-        if status.unwrap_or(0) == 0 && has_settings {
+        if status == Some(0) && has_settings {
+            // Its settings are held to what a reload is held to.
+            let settings = read_sealed(&asked.settings).ok().and_then(|bytes| Settings::from_snapshot(&bytes).ok());
+            if let Some(reason) = settings.and_then(|settings| self.objection(&settings)) {
+                self.refuse_program(format!("the settings that {:?} has read: {reason}", self.installed.path));
+                return;
+            }
             self.good = Some(Good { file: asked.file, settings: asked.settings });
             self.events.push(Event::Checked { ok: true });
         } else {
@@ -143,6 +155,11 @@ impl Supervisor {
 
     /// Becomes the other program. Returns only if that failed; then everything is as it was.
     pub(crate) fn replace_program(&mut self) {
+        if !self.state.is_replacing() {
+            // Something else was decided in the same pass: the instance stops.
+            self.good = None;
+            return;
+        }
         let failure = match self.good.take() {
             Some(good) => match self.execute(&good) {
                 Ok(never) => match never {},
@@ -164,8 +181,12 @@ impl Supervisor {
         }
         let this = program::open_this()?;
         let saved = self.save(&this)?;
-        let state = memory("task-mcp-handover", &serde_json::to_vec(&saved)?)?;
-        let path = c_string(program::through(&good.file).into_os_string())?;
+        let state = saved.to_memory()?;
+        // What answered is what is executed; by its path, as it was asked, so that a script is one all the same.
+        if !program::is_at(&good.file, &self.installed.path)? {
+            return Err(HandoverError::Replaced);
+        }
+        let path = c_string(self.installed.path.clone().into_os_string())?;
         let args = self.installed.args.iter().cloned().map(c_string).collect::<io::Result<Vec<_>>>()?;
         let own = (OsString::from(VARIABLE), OsString::from(tells(state.as_fd(), good.settings.as_fd())));
         let given: Vec<(OsString, OsString)> = self.installed.env.iter().cloned().chain([own]).collect();
@@ -203,13 +224,9 @@ impl Supervisor {
     /// Everything as data; `this` is the program of this process.
     fn save(&self, this: &OwnedFd) -> Result<Saved, HandoverError> {
         let boards = std::iter::once(SavedBoard { fd: raw(&self.shared.scoreboard), seen: Vec::new() });
-        // Nobody counts on the others any more.
-        let used = |place: usize, fold: &Fold| {
-            fold.running().next().is_some() || self.processes.values().any(|process| process.board == place)
-        };
-        let older = (1..).zip(&self.folds).filter(|(place, fold)| used(*place, fold));
-        let places: Vec<usize> = std::iter::once(0).chain(older.clone().map(|(place, _)| place)).collect();
-        let older = older.map(|(_, fold)| SavedBoard { fd: raw(fold.old()), seen: fold.seen() });
+        let places: Vec<usize> = std::iter::once(0).chain(self.used_folds().map(|(place, _)| place)).collect();
+        let place = |board: usize| places.iter().position(|place| *place == board).unwrap_or_default();
+        let older = self.used_folds().map(|(_, fold)| SavedBoard { fd: raw(fold.old()), seen: fold.seen() });
         let mut programs = vec![raw(this)];
         let mut revisions = Vec::new();
         for (number, revision) in self.revisions.iter() {
@@ -221,7 +238,8 @@ impl Supervisor {
                 }
                 Program::Path(path) => SavedProgram::Path(path.clone()),
             };
-            revisions.push(SavedRevision { number, snapshot: raw(&revision.snapshot), program });
+            let (snapshot, board) = (raw(&revision.snapshot), place(revision.board));
+            revisions.push(SavedRevision { number, snapshot, program, board });
         }
         let processes = self.processes.iter().map(|(generation, process)| SavedProcess {
             generation: *generation,
@@ -230,7 +248,7 @@ impl Supervisor {
             pidfd: raw(&process.pidfd),
             link: process.link.as_ref().map(Link::save),
             seat: process.seat_index,
-            board: places.iter().position(|place| *place == process.board).unwrap_or_default(),
+            board: place(process.board),
             revision: process.revision,
         });
         // The state is data; a copy of it is made the way it travels.
@@ -239,6 +257,7 @@ impl Supervisor {
             version: VERSION,
             build: self.build.clone(),
             started_ms: self.own_seat.started_ms(),
+            installed_at: self.installed.path.clone(),
             state,
             lock: raw(self.instance.lock()),
             control: self.control.save(),
@@ -250,6 +269,15 @@ impl Supervisor {
             processes: processes.collect(),
             records: self.records.iter().map(|(post, record)| (*post, record.clone())).collect(),
             events: self.events.clone(),
+        })
+    }
+
+    /// Older scoreboards that somebody counts on, or would: their places, counted from 1, as processes name them.
+    fn used_folds(&self) -> impl Iterator<Item = (usize, &Fold)> {
+        (1..).zip(&self.folds).filter(|(place, fold)| {
+            fold.running().next().is_some()
+                || self.processes.values().any(|process| process.board == *place)
+                || self.revisions.iter().any(|(_, revision)| revision.board == *place)
         })
     }
 
@@ -272,7 +300,7 @@ impl Supervisor {
             .chain(carriers)
             .chain(snapshots)
             .chain(programs)
-            .chain(self.folds.iter().map(|fold| fold.old().as_fd()))
+            .chain(self.used_folds().map(|(_, fold)| fold.old().as_fd()))
             .chain(self.processes.values().flat_map(Running::fds))
             .chain(self.listeners.named().map(|(_, socket)| socket))
             .chain(self.control.all_fds())
@@ -284,6 +312,7 @@ impl Supervisor {
         let Saved {
             build: earlier,
             started_ms,
+            installed_at,
             state,
             lock,
             control,
@@ -298,6 +327,8 @@ impl Supervisor {
             ..
         } = taken.saved;
         let lost = SupervisorError::TakeOver;
+        // Where it is installed, whatever has happened to the file since.
+        let installed = Installed { path: installed_at, ..installed };
         // It was executed by the number of a descriptor; the kernel keeps 15 characters of a better name, for people.
         let _ = std::fs::write("/proc/self/comm", "task-mcp");
         let signals = Signals::take_over()?;
@@ -331,7 +362,7 @@ impl Supervisor {
             listeners: Listeners::restore(listeners).map_err(lost)?,
             control: Server::restore(control, monotonic_ms()).map_err(lost)?,
             instance: Instance::restore(take_over(lock).map_err(lost)?),
-            revisions: Revisions::restore(revisions, programs).map_err(lost)?,
+            revisions: Revisions::restore(revisions, programs, usize::from(!goes_on)).map_err(lost)?,
             records: records.into_iter().collect(),
             processes: std::collections::BTreeMap::new(),
             state,
@@ -369,10 +400,7 @@ impl Supervisor {
 
     fn resume(&self, saved: SavedProcess, board: usize) -> io::Result<Running> {
         let missing = || io::Error::from(ErrorKind::NotFound);
-        let scoreboard = match board.checked_sub(1) {
-            None => &self.shared.scoreboard,
-            Some(older) => self.folds.get(older).ok_or_else(missing)?.old(),
-        };
+        let scoreboard = self.scoreboard(board).ok_or_else(missing)?;
         Ok(Running {
             post: saved.post,
             pid: Pid::from_raw(saved.pid).ok_or_else(missing)?,
@@ -389,19 +417,31 @@ impl Supervisor {
         })
     }
 
+    /// The scoreboard of a place: 0 is the one in use, then older ones.
+    pub(crate) fn scoreboard(&self, place: usize) -> Option<&Scoreboard> {
+        match place.checked_sub(1) {
+            None => Some(&self.shared.scoreboard),
+            Some(older) => self.folds.get(older).map(Fold::old),
+        }
+    }
+
     /// Asks for every process to be replaced by one of this program with the settings it has read.
     fn replace_all(&mut self, configured: crate::Configured) {
         let wanted = configured.settings.server.workers;
         let before = self.revisions.get(self.state.revision()).and_then(Revision::workers);
         let policy = policy(&configured.settings, wanted);
-        let event = match self.add_revision(configured, Program::This) {
+        let objection = self.objection(&configured.settings);
+        let added = match objection {
+            Some(reason) => Err(reason),
+            None => self.add_revision(configured, Program::This, 0).map_err(|error| told(&error)),
+        };
+        let event = match added {
             Ok(revision) => {
                 let workers = Some(wanted.min(self.state.slots_max())).filter(|_| before != Some(wanted));
                 let change = Change { policy, workers, new_workers: true, new_admin: true };
                 Event::TakenOver { revision, change }
             }
-            Err(error) => {
-                let reason = told(&error);
+            Err(reason) => {
                 warn!(reason, "The settings this program has read cannot be had; the processes before go on.");
                 self.revisions.refusal = Some(reason);
                 Event::NotReplaced
@@ -412,8 +452,10 @@ impl Supervisor {
 }
 
 impl Asked {
+    /// Ends it and what it has started: it has a process group of its own.
     fn end(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = kill_process_group(self.pid, Signal::KILL);
         // A killed process is gone in a moment.
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
     }

@@ -16,7 +16,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use task_mcp_config::Settings;
 use task_mcp_link::{Decoder, FromProcess, Received, ToProcess, encode};
 use task_mcp_scoreboard::{Epochs, Role, Sample, Scoreboard, SeatState, monotonic_ms};
-use task_mcp_supervisor::{Configured, Exit, Installed, Launch, Logs, Ready, Request, Response, control, run_program};
+use task_mcp_supervisor::{
+    Configured, Exit, Installed, Launch, Logs, Passed, Ready, Request, Response, control, run_program,
+};
 
 const SNAPSHOT: &[u8] = b"{\"snapshot\":true}";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,6 +69,7 @@ impl Stage {
             }),
             installed: Installed { path: "/nowhere".into(), args: vec![], env: vec![] },
             taken: None,
+            passed: Passed::default(),
             series: task_mcp_supervisor::series(),
             on_ready: Box::new(on_ready),
             build: "test".into(),

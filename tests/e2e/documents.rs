@@ -1,6 +1,10 @@
 //! What the documents say exists.
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::support::{Tree, run_alone};
 
@@ -87,4 +91,69 @@ fn every_setting_that_is_named_exists() {
             assert!(!is_key || keys.iter().any(|key| key == quoted), "{}: {quoted}", path.display());
         }
     }
+}
+
+/// Level and text of every line that a source file logs: the text is the last string of the macro.
+fn logged(source: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for level in ["error", "warn", "info", "debug"] {
+        for (at, _) in source.match_indices(&format!("{level}!(")) {
+            if source[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+                continue;
+            }
+            let (mut depth, mut text, mut last) = (1, None::<String>, None);
+            let mut characters = source[at + level.len() + 2..].chars().peekable();
+            while depth > 0 {
+                match (characters.next().unwrap(), &mut text) {
+                    ('\\', Some(_)) if characters.peek() == Some(&'\n') => {
+                        while characters.next_if(|next| next.is_whitespace()).is_some() {}
+                    }
+                    ('\\', Some(text)) => text.extend(characters.next()),
+                    ('"', Some(_)) => last = text.take(),
+                    (character, Some(text)) => text.push(character),
+                    ('"', None) => text = Some(String::new()),
+                    ('(', None) => depth += 1,
+                    (')', None) => depth -= 1,
+                    (_, None) => {}
+                }
+            }
+            found.push((level.to_owned(), last.unwrap_or_else(|| panic!("no text: {}", &source[at..at + 60]))));
+        }
+    }
+    found
+}
+
+fn sources(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_str().unwrap();
+        if entry.is_dir() && name != "tests" {
+            sources(&entry, all);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            all.push(entry);
+        }
+    }
+}
+
+#[test]
+fn every_line_the_supervisor_logs_is_explained_and_no_other() {
+    let mut paths = Vec::new();
+    sources(&root().join("supervisor/src"), &mut paths);
+    let texts = paths.iter().map(|path| fs::read_to_string(path).unwrap());
+    let code = texts.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned());
+    let logged: BTreeSet<(String, String)> = code.flat_map(|code| logged(&code)).collect();
+    assert!(logged.len() > 60, "{logged:#?}");
+    let document = fs::read_to_string(root().join("docs/processes.md")).unwrap();
+    let section = document.split("## What the supervisor's log lines mean").nth(1).unwrap();
+    let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| "));
+    let explained: BTreeSet<(String, String)> = rows
+        .filter(|row| !row.starts_with("level"))
+        .map(|row| row.split(" | ").collect::<Vec<_>>())
+        .map(|row| (row[0].to_owned(), row[1].to_owned()))
+        .collect();
+    // A text that is logged at two levels has one row.
+    let has_row = |text: &str| explained.iter().any(|(_, one)| one == text);
+    let missing: Vec<_> = logged.iter().filter(|(_, text)| !has_row(text)).collect();
+    assert!(missing.is_empty(), "not in the table of docs/processes.md: {missing:#?}");
+    let surplus: Vec<_> = explained.difference(&logged).collect();
+    assert!(surplus.is_empty(), "in the table, and never logged like this: {surplus:#?}");
 }

@@ -48,6 +48,10 @@ fn a_supervisor_that_hangs_is_restarted_by_the_watchdog_while_the_workers_serve(
     });
     assert_eq!(report.count(Outcome::Refused), 0, "{report}");
     assert_eq!(report.failed(), 0, "{report}\n{}", machine.journal());
+    // What the old workers have counted, and count until they have gone, is not forgotten.
+    eventually(Duration::from_secs(15), "all requests are counted", || {
+        (machine.counted("http_requests_total") >= report.total()).then_some(())
+    });
     assert!(machine.journal().contains("task-mcp.service: Watchdog timeout"), "{}", machine.journal());
     assert_ne!(machine.supervisor(), hung);
 }

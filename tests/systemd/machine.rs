@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, setns};
-use task_mcp_bench::{Plan, Report, Reuse, fetch, run};
+use task_mcp_bench::{Plan, Report, Request, Reuse, fetch, run};
 use tempfile::TempDir;
 
 use crate::support::{Process, Signal, eventually, finish, modern_call};
@@ -249,6 +249,15 @@ impl Machine {
         let request = modern_call("changes.active", serde_json::json!({}));
         let answer = self.within(|| fetch(address(), &request, Duration::from_secs(15)));
         answer.unwrap_or_else(|failure| panic!("{failure}\n{}", self.journal())).text()
+    }
+
+    /// The sum of a counter over its labels, on a scrape; 0 while the admin process does not answer.
+    pub fn counted(&self, name: &str) -> u64 {
+        let (address, request) = ("127.0.0.1:9464".parse().unwrap(), Request::new("GET", "/metrics"));
+        let Ok(answer) = self.within(|| fetch(address, &request, Duration::from_secs(15))) else { return 0 };
+        let text = answer.text();
+        let samples = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "));
+        samples.map(|(_, value)| value.parse::<f64>().unwrap() as u64).sum()
     }
 
     /// Does something while requests come; tells what became of them.

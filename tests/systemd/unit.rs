@@ -1,6 +1,6 @@
 //! The unit is valid, hardened, started and stopped.
 
-use std::{fs, thread};
+use std::{fs, thread, time::Duration};
 
 use serde_json::json;
 use task_mcp_bench::fetch;
@@ -48,7 +48,7 @@ fn the_service_starts_as_it_is_installed_hardened_and_stops_clean() {
     }
     // The tree can be written, and what is written has the group of the tree.
     let open = modern_call("change.open", json!({"slug": "first", "template": "feature", "title": "First"}));
-    let opened = machine.within(|| fetch(address(), &open, std::time::Duration::from_secs(15))).unwrap().text();
+    let opened = machine.within(|| fetch(address(), &open, Duration::from_secs(15))).unwrap().text();
     assert!(machine.call().contains("\"first\""), "{opened}");
     let proposal = "/srv/task-mcp/openspec/changes/first/proposal.md";
     assert_eq!(machine.ok(&["stat", "-c", "%a %U %G", proposal]).trim(), "640 task-mcp task-mcp");
@@ -73,10 +73,10 @@ fn a_stop_that_is_forced_at_its_deadline_is_a_success_with_75() {
     assert_eq!(machine.property("NFileDescriptorStore"), KEPT);
     let slow = modern_call("test_sleep", json!({"ms": 25_000}));
     thread::scope(|scope| {
-        let call = scope.spawn(|| machine.within(|| fetch(address(), &slow, std::time::Duration::from_secs(20))));
+        let call = scope.spawn(|| machine.within(|| fetch(address(), &slow, Duration::from_secs(20))));
         let in_flight =
             || machine.ok(&["task-mcp", "ctl", "--socket", "/run/task-mcp/control.sock", "--json", "status"]);
-        eventually(std::time::Duration::from_secs(10), "a call in flight", || {
+        eventually(Duration::from_secs(10), "a call in flight", || {
             in_flight().contains("\"in_flight\": 1").then_some(())
         });
         machine.ok(&["systemctl", "stop", "task-mcp"]);
@@ -95,4 +95,33 @@ fn bad_settings_are_not_tried_again() {
     assert_eq!((machine.property("ActiveState"), machine.property("ExecMainStatus")), ("failed".into(), "78".into()));
     assert_eq!(machine.property("NRestarts"), "0");
     assert!(machine.journal().contains("server.nonsense"), "{}", machine.journal());
+}
+
+/// The drop-in of docs/systemd.md with this line.
+fn documented(line: &str) -> String {
+    let document = fs::read_to_string(format!("{}/docs/systemd.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let blocks = document.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.filter(|block| block.lines().any(|one| one == line)).collect()
+}
+
+#[test]
+fn a_tree_in_a_home_directory_and_a_low_port_take_the_documented_drop_ins() {
+    let Some(machine) = Machine::boot() else { return };
+    let shop = "/home/alice/shop/openspec";
+    machine.ok(&["mkdir", "-p", shop]);
+    machine.ok(&["chown", "-R", "task-mcp:task-mcp", shop]);
+    let settings = "[store]\nroot = \"/home/alice/shop\"\n[server]\nworkers = 2\nlisten = [\"127.0.0.1:80\"]\n";
+    machine.write(settings, "/etc/task-mcp/task-mcp.toml");
+    assert_ne!(machine.run(&["systemctl", "start", "task-mcp"]).2, 0, "the home directory is not there");
+    let paths = documented("ReadWritePaths=/srv/shop/openspec").replace("/srv/shop", "/home/alice/shop");
+    machine.drop_in(&format!("{paths}{}", documented("ProtectHome=tmpfs")));
+    assert_ne!(machine.run(&["systemctl", "start", "task-mcp"]).2, 0, "the port needs a capability");
+    assert!(machine.journal().contains("CAP_NET_BIND_SERVICE"), "{}", machine.journal());
+    let port = documented("CapabilityBoundingSet=CAP_NET_BIND_SERVICE");
+    machine.drop_in(&format!("{paths}{}{port}", documented("ProtectHome=tmpfs")));
+    machine.ok(&["systemctl", "start", "task-mcp"]);
+    let open = modern_call("change.open", json!({"slug": "first", "template": "feature", "title": "First"}));
+    let opened = machine.within(|| fetch("127.0.0.1:80".parse().unwrap(), &open, Duration::from_secs(15)));
+    machine.ok(&["test", "-f", &format!("{shop}/changes/first/proposal.md")]);
+    drop(opened.unwrap());
 }

@@ -27,12 +27,12 @@ impl Supervisor {
                     }
                 }
                 Request::Reload => {
-                    if self.control.await_for(client, Awaits::Reload) {
+                    if self.control.await_for(client, Awaits::Reload { begun: false }) {
                         self.events.push(Event::Reload);
                     }
                 }
                 Request::Upgrade => {
-                    if self.control.await_for(client, Awaits::Upgrade) {
+                    if self.control.await_for(client, Awaits::Upgrade { begun: false }) {
                         self.events.push(Event::Upgrade);
                     }
                 }
@@ -92,7 +92,10 @@ impl Supervisor {
                 self.control.fulfil(is(Awaits::Restart), &Response::Failed { reason });
             }
             Notice::Unchanged => {
-                self.control.fulfil(is(Awaits::Reload), &done("The settings are the ones in force; nothing was done."));
+                self.control.fulfil(
+                    is(Awaits::Reload { begun: true }),
+                    &done("The settings are the ones in force; nothing was done."),
+                );
             }
             Notice::Reloaded { what, replaced, workers } => {
                 let scaled = workers.map(|workers| format!(" The number of workers goes to {workers}."));
@@ -100,9 +103,9 @@ impl Supervisor {
                     What::Settings => format!("The settings are in force; {replaced} workers were replaced."),
                     What::Program => format!("The new program is in force; {replaced} workers were replaced."),
                 };
-                self.control.fulfil(is(awaited(what)), &done(&(message + &scaled.unwrap_or_default())));
+                self.control.fulfil(is(awaited(what, true)), &done(&(message + &scaled.unwrap_or_default())));
             }
-            Notice::ReloadFailed { what, replaced, reason } => {
+            Notice::ReloadFailed { what, replaced, stragglers, reason } => {
                 let why = match reason {
                     ReloadFailure::Stopping => "the instance stops.".to_owned(),
                     ReloadFailure::Refused => {
@@ -117,7 +120,17 @@ impl Supervisor {
                     What::Program => "The program before goes on",
                 };
                 let back = if replaced > 0 { " with new workers" } else { "" };
-                self.control.fulfil(is(awaited(what)), &Response::Failed { reason: format!("{goes_on}{back}: {why}") });
+                let but = match stragglers {
+                    0 => String::new(),
+                    some => format!(
+                        " But {some} workers could not be taken back and work with what was refused: mend it and reload."
+                    ),
+                };
+                let failed = Response::Failed { reason: format!("{goes_on}{back}: {why}{but}") };
+                // A stop is the end of all waiting; anything else answers those for whom it was begun.
+                let stops = reason == ReloadFailure::Stopping;
+                self.control
+                    .fulfil(|awaits| awaits == awaited(what, true) || stops && awaits == awaited(what, false), &failed);
             }
             Notice::Scaled { workers } => {
                 let these = |awaits| awaits == Awaits::Scale { workers };
@@ -194,10 +207,10 @@ fn is(what: Awaits) -> impl Fn(Awaits) -> bool {
     move |awaits| awaits == what
 }
 
-fn awaited(what: What) -> Awaits {
+fn awaited(what: What, begun: bool) -> Awaits {
     match what {
-        What::Settings => Awaits::Reload,
-        What::Program => Awaits::Upgrade,
+        What::Settings => Awaits::Reload { begun },
+        What::Program => Awaits::Upgrade { begun },
     }
 }
 

@@ -19,4 +19,4 @@ mod tests;
 
 pub use client::{ControlError, control};
 pub use message::{Request, Response, SecondStatus, SlotStatus, Status};
-pub(crate) use server::{SavedServer, Server};
+pub(crate) use server::{Awaits, SavedServer, Server};

@@ -25,6 +25,8 @@ pub(super) const CLIENTS_MAX: usize = 16;
 pub(super) const WAITING_MAX: usize = 64;
 /// A client that says nothing, and waits for nothing, is sent away after this time, in milliseconds.
 const IDLE_MS: u64 = 10_000;
+/// Longest answer, not yet read, that goes over to another program, in bytes.
+const TRAVEL_BYTES: usize = 64 << 10;
 /// If there is no room for another, the client that has said nothing for longest makes room after this time, in milliseconds.
 const ROOM_MS: u64 = 100;
 /// When no descriptor is left for a client, the next is accepted after this time, in milliseconds.
@@ -44,13 +46,13 @@ pub(crate) struct Server {
 
 /// What a client waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Awaits {
+pub(crate) enum Awaits {
     /// The end of a rolling restart.
     Restart,
-    /// Settings to be in force.
-    Reload,
-    /// A program to be in force.
-    Upgrade,
+    /// Settings to be in force; whether they were read since it asked.
+    Reload { begun: bool },
+    /// A program to be in force; whether it was tried since it asked.
+    Upgrade { begun: bool },
     /// The number of workers that was asked for.
     Scale { workers: u16 },
 }
@@ -119,7 +121,7 @@ impl Server {
         SavedServer {
             path: self.path.clone(),
             listener: self.listener.as_raw_fd(),
-            clients: self.clients.iter().map(client).collect(),
+            clients: self.clients.iter().filter(|client| client.travels()).map(client).collect(),
             next_id: self.next_id,
         }
     }
@@ -152,9 +154,10 @@ impl Server {
         })
     }
 
-    /// The socket and those of its clients.
+    /// The socket and those of its clients that [`Self::save`] names.
     pub(crate) fn all_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.listener.as_fd()).chain(self.clients.iter().map(|client| client.stream.as_fd()))
+        std::iter::once(self.listener.as_fd())
+            .chain(self.clients.iter().filter(|client| client.travels()).map(|client| client.stream.as_fd()))
     }
 
     /// What to poll, and for what.
@@ -222,6 +225,13 @@ impl Server {
         }
         client.awaits = Some(awaits);
         true
+    }
+
+    /// What these waited for has begun: whoever comes later waits for the next time.
+    pub(crate) fn begin(&mut self, waiting: Awaits, begun: Awaits) {
+        for client in self.clients.iter_mut().filter(|client| client.awaits == Some(waiting)) {
+            client.awaits = Some(begun);
+        }
     }
 
     /// Answers all who wait for such a thing.
@@ -320,6 +330,11 @@ impl Drop for Server {
 }
 
 impl Client {
+    /// Whether it is handed over to another program. One that leaves this much unread has long stopped reading.
+    fn travels(&self) -> bool {
+        self.out.len() <= TRAVEL_BYTES && !self.gone
+    }
+
     fn read(&mut self, now_ms: u64) {
         let mut bytes = [0; 4096];
         while !self.leaves && !self.gone && !self.ended {

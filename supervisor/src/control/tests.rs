@@ -257,3 +257,24 @@ fn the_client_tells_no_instance_silence_and_nonsense_apart() {
     }
     drop(first);
 }
+
+#[test]
+fn who_asks_after_it_has_begun_waits_for_the_next_time() {
+    let mut bench = Bench::new();
+    let (waits, begun) = (Awaits::Reload { begun: false }, Awaits::Reload { begun: true });
+    fn ask(bench: &mut Bench, waits: Awaits) -> UnixStream {
+        let mut client = bench.connect();
+        client.write_all(b"{\"command\":\"reload\"}\n").unwrap();
+        let requests = bench.server.serve(0);
+        bench.server.await_for(requests[0].0, waits);
+        client
+    }
+    let first = ask(&mut bench, waits);
+    let done = |message: &str| Response::Done { message: message.into() };
+    bench.server.begin(waits, begun);
+    let second = ask(&mut bench, waits);
+    bench.server.fulfil(|awaits| awaits == begun, &done("first"));
+    bench.server.begin(waits, begun);
+    bench.server.fulfil(|awaits| awaits == begun, &done("second"));
+    assert_eq!((line(&first), line(&second)), (done("first"), done("second")));
+}

@@ -52,7 +52,9 @@ pub(super) fn begin(state: &mut State, wanted: Exit, now_ms: u64, actions: &mut 
 
 /// A process says that it has finished.
 pub(super) fn drained(state: &mut State, generation: u64, forced: bool) {
-    if forced && state.slot_of(generation).is_some() {
+    let Some(process) = state.process_of(generation) else { return };
+    process.drained = true;
+    if forced {
         mark_forced(state);
     }
 }

@@ -440,6 +440,8 @@ pub(crate) enum Notice {
         what: What,
         /// Workers that had been replaced for it and were replaced again.
         replaced: u16,
+        /// Workers that work with it all the same: what was to take their place did not start.
+        stragglers: u16,
         /// Why.
         reason: ReloadFailure,
     },

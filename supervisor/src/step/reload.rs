@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Action, Change, Notice, Post, ReloadFailure, What};
 use super::rolling::{self, Purpose};
 use super::scale;
-use super::state::{Health, Phase, Process, Second, SlotState, State};
+use super::state::{Phase, Process, SlotState, State};
 
 /// What another program is given to read the settings and say that it can take over, in milliseconds.
 pub(super) const CHECK_MS: u64 = 10_000;
@@ -55,6 +55,11 @@ pub(super) enum Upgrade {
 }
 
 impl Upgrade {
+    /// Whether the other program is good and only waits for its turn.
+    pub(super) fn is_sure(self) -> bool {
+        matches!(self, Self::Checked | Self::Replacing)
+    }
+
     /// When something is to be decided, in milliseconds.
     pub(super) fn deadline_ms(self) -> Option<u64> {
         match self {
@@ -93,16 +98,33 @@ pub(super) fn loaded(state: &mut State, revision: u64, change: Change, actions: 
     }
 }
 
-/// The settings cannot be had, or are the same.
+/// The settings cannot be had, or are the same. A process that works with others, because it could not be taken back, is
+/// replaced now.
 pub(super) fn not_loaded(state: &mut State, same: bool, actions: &mut Vec<Action>) {
-    if state.reload == Some(Reload::Loading) {
-        state.reload = None;
-        actions.push(if same {
-            Action::Tell(Notice::Unchanged)
-        } else {
-            failure(What::Settings, 0, ReloadFailure::Refused)
-        });
+    if state.reload != Some(Reload::Loading) {
+        return;
     }
+    let (revision, policy) = (state.revision, state.policy);
+    if same && stragglers(state) > 0 {
+        let change = Change { policy, workers: None, new_workers: true, new_admin: false };
+        begin(state, Way { what: What::Settings, revision, change, replaced: 0 }, actions);
+        return;
+    }
+    state.reload = None;
+    actions.push(if same {
+        Action::Tell(Notice::Unchanged)
+    } else {
+        failure(What::Settings, 0, ReloadFailure::Refused)
+    });
+}
+
+/// Workers that stay and work with other settings, or another program, than those that are trusted.
+fn stragglers(state: &State) -> u16 {
+    let staying = state.workers().filter(|slot| {
+        matches!(slot.state, SlotState::Live { process, .. } | SlotState::Starting(process)
+            if process.revision != state.revision && process.killed.is_none())
+    });
+    staying.count() as u16
 }
 
 /// A process took settings over in place.
@@ -116,9 +138,16 @@ pub(super) fn applied(state: &mut State, generation: u64, revision: u64) {
 pub(super) fn upgrade(state: &mut State, actions: &mut Vec<Action>) {
     if state.phase != Phase::Serving {
         actions.push(failure(What::Program, 0, ReloadFailure::Stopping));
-    } else if state.upgrade.is_none() {
+    } else if state.upgrade.is_none() && !brings_program(state) {
         state.upgrade = Some(Upgrade::Wanted);
+    } else if state.upgrade != Some(Upgrade::Wanted) {
+        // The one that was asked may be another than the one that is there now.
+        state.upgrade_wanted = true;
     }
+}
+
+fn brings_program(state: &State) -> bool {
+    state.reload.and_then(Reload::way).is_some_and(|way| way.what == What::Program)
 }
 
 /// The other program was tried.
@@ -141,7 +170,10 @@ pub(super) fn not_replaced(state: &mut State, actions: &mut Vec<Action>) {
 
 /// This is the other program.
 pub(super) fn taken_over(state: &mut State, revision: u64, change: Change, actions: &mut Vec<Action>) {
-    state.upgrade = None;
+    if state.upgrade.take().is_none() {
+        // The instance stops, and that was told.
+        return;
+    }
     begin(state, Way { what: What::Program, revision, change, replaced: 0 }, actions);
 }
 
@@ -166,7 +198,9 @@ pub(super) fn failed(state: &mut State, replaced: u16, reason: ReloadFailure, ac
     way.replaced = way.replaced.max(replaced);
     let trusted = state.revision;
     let mut back = VecDeque::new();
-    for slot in &mut state.slots {
+    // To what was trusted all the time there is no way back.
+    let changed = state.slots.iter_mut().filter(|_| way.revision != trusted);
+    for slot in changed {
         let serves = matches!(slot.state, SlotState::Live { process, .. } | SlotState::Starting(process)
             if process.revision == way.revision);
         if serves && slot.post != Post::Admin {
@@ -202,11 +236,12 @@ pub(super) fn abandon(state: &mut State, actions: &mut Vec<Action>) {
     if wanted || reload.is_some() && !upgraded {
         actions.push(failure(What::Settings, 0, ReloadFailure::Stopping));
     }
+    let wanted = std::mem::take(&mut state.upgrade_wanted);
     let upgrade = state.upgrade.take();
     if matches!(upgrade, Some(Upgrade::Checking { .. })) {
         actions.push(Action::GiveCheckUp);
     }
-    if upgrade.is_some() || upgraded {
+    if upgrade.is_some() || upgraded || wanted {
         actions.push(failure(What::Program, 0, ReloadFailure::Stopping));
     }
 }
@@ -223,7 +258,8 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
     if state.reload_wanted && !is_busy(state) {
         asked(state, actions);
     }
-    if state.restart_wanted && state.reload.is_none() && state.rolling.is_none() {
+    let sure = state.upgrade.is_some_and(Upgrade::is_sure);
+    if state.restart_wanted && state.reload.is_none() && state.rolling.is_none() && !sure {
         rolling::asked(state, actions);
     }
 }
@@ -245,8 +281,7 @@ fn next_stage(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) -> Opti
             Some(Some(Reload::Applying(way)))
         }
         Reload::Applying(way) => {
-            let behind = |process: Process| process.revision != way.revision && process.killed.is_none();
-            if staying(state).any(behind) {
+            if listening(state).any(|process| process.revision != way.revision) {
                 return None;
             }
             succeed(state, way, actions);
@@ -255,7 +290,13 @@ fn next_stage(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) -> Opti
         Reload::Back(way, reason) => {
             state.reload = None;
             keep(state, actions);
-            actions.push(failure(way.what, way.replaced, reason));
+            let stragglers = stragglers(state);
+            actions.push(Action::Tell(Notice::ReloadFailed {
+                what: way.what,
+                replaced: way.replaced,
+                stragglers,
+                reason,
+            }));
             Some(None)
         }
     }
@@ -286,27 +327,20 @@ fn admin_serves_with(state: &State, revision: u64) -> bool {
     })
 }
 
-/// Tells every process that stays and has other settings.
+/// Tells every process that serves and has other settings, also if it leaves: a token that is taken back is good nowhere.
 fn apply(state: &mut State, revision: u64, actions: &mut Vec<Action>) {
     let behind: Vec<u64> =
-        staying(state).filter(|process| process.revision != revision).map(|process| process.generation).collect();
+        listening(state).filter(|process| process.revision != revision).map(|process| process.generation).collect();
     actions.extend(behind.into_iter().map(|generation| Action::Apply { generation, revision }));
     state.slots.iter_mut().for_each(|slot| slot.revision = revision);
 }
 
-/// Processes that were not told to leave and are not about to be ended.
-fn staying(state: &State) -> impl Iterator<Item = Process> + '_ {
+/// Processes that listen to what they are told: all but those that are about to be ended, and an admin process that leaves.
+fn listening(state: &State) -> impl Iterator<Item = Process> + '_ {
     state.slots.iter().flat_map(|slot| {
-        let first = match (slot.state, slot.health) {
-            (SlotState::Live { .. }, Health::Condemned | Health::Leaving { .. }) => None,
-            (SlotState::Starting(process) | SlotState::Live { process, .. }, _) => Some(process),
-            _ => None,
-        };
-        let second = match slot.second {
-            Some(Second::Successor { process, .. }) => Some(process),
-            Some(Second::Leaving(_)) | None => None,
-        };
-        first.into_iter().chain(second)
+        let leaves = slot.post == Post::Admin && matches!(slot.state, SlotState::Draining(_));
+        slot.processes()
+            .filter(move |process| !leaves && process.killed.is_none() && !process.aborted && !process.drained)
     })
 }
 
@@ -335,9 +369,17 @@ fn advance_upgrade(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
             actions.push(Action::GiveCheckUp);
             actions.push(failure(What::Program, 0, ReloadFailure::Refused));
         }
-        Some(Upgrade::Checked) if idle && state.closing.is_none() && !state.opening => {
-            state.upgrade = Some(Upgrade::Replacing);
-            actions.push(Action::Replace);
+        Some(Upgrade::Checked) if idle => {
+            scale::give_way(state);
+            if state.closing.is_none() && !state.opening {
+                state.upgrade = Some(Upgrade::Replacing);
+                actions.push(Action::Replace);
+            }
+        }
+        None if state.upgrade_wanted && idle => {
+            state.upgrade_wanted = false;
+            state.upgrade = Some(Upgrade::Wanted);
+            advance_upgrade(state, now_ms, actions);
         }
         Some(Upgrade::Wanted | Upgrade::Checking { .. } | Upgrade::Checked | Upgrade::Replacing) | None => {}
     }
@@ -361,5 +403,5 @@ fn is_busy(state: &State) -> bool {
 }
 
 fn failure(what: What, replaced: u16, reason: ReloadFailure) -> Action {
-    Action::Tell(Notice::ReloadFailed { what, replaced, reason })
+    Action::Tell(Notice::ReloadFailed { what, replaced, stragglers: 0, reason })
 }

@@ -51,6 +51,11 @@ impl State {
         self.reload.is_some()
     }
 
+    /// Whether another program is about to take over.
+    pub(crate) fn is_replacing(&self) -> bool {
+        self.upgrade == Some(super::reload::Upgrade::Replacing)
+    }
+
     /// Whether it was told that the instance serves.
     pub(crate) fn is_announced(&self) -> bool {
         self.announced

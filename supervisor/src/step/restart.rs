@@ -56,7 +56,12 @@ pub(super) fn died(
     match phase {
         Phase::Serving => {}
         Phase::Draining { .. } => {
-            if lost > 0 || last_code == Some(i32::from(Exit::Forced.code())) {
+            // One that was ended by a signal cannot say what it cut: requests it had not read are counted nowhere.
+            let cut_off = post != Post::Admin
+                && process.was_ready
+                && code.is_none()
+                && process.killed != Some(KillReason::SecondSignal);
+            if lost > 0 || cut_off || last_code == Some(i32::from(Exit::Forced.code())) {
                 drain::mark_forced(state);
             }
             return;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Notice, Post, ReloadFailure, RestartFailure, What};
+use super::reload::Upgrade;
 use super::restart::EARLY_MS;
 use super::scale::{self, Closing};
 use super::state::{Phase, Second, SlotState, State};
@@ -57,7 +58,7 @@ pub(super) fn asked(state: &mut State, actions: &mut Vec<Action>) {
     if state.phase != Phase::Serving {
         let reason = RestartFailure::Stopping;
         actions.push(Action::Tell(Notice::RestartFailed { purpose: Purpose::Restart, replaced: 0, reason }));
-    } else if state.reload.is_some() {
+    } else if state.reload.is_some() || state.upgrade.is_some_and(Upgrade::is_sure) {
         state.restart_wanted = true;
     } else if !state.rolling.as_ref().is_some_and(is_restart) {
         state.restart_wanted = false;
@@ -88,6 +89,9 @@ pub(super) fn died(state: &mut State, generation: u64, actions: &mut Vec<Action>
         // Its slot is left to the restart policy, with what was trusted before; the others go on.
         if let Some(rolling) = &mut state.rolling {
             rolling.current = None;
+            let trusted = rolling.revision;
+            // Or it would be tried again at once, and for ever.
+            state.slots.iter_mut().filter(|slot| slot.post == post).for_each(|slot| slot.revision = trusted);
         }
         return;
     }
@@ -156,6 +160,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
         match (slot.state, slot.second) {
             (SlotState::Live { process, .. }, None) if purpose != Purpose::Restart && process.revision == revision => {
                 left.pop_front();
+                slot.revision = revision;
             }
             (SlotState::Live { process, .. }, None) if process.killed.is_none() => {
                 left.pop_front();

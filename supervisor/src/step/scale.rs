@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Action, Notice, Post, ScaleFailure};
+use super::reload::Upgrade;
 use super::state::{Health, Phase, Slot, SlotState, State};
 use super::{drain, recycle};
 
@@ -77,7 +78,11 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             actions.push(Action::OpenSlot { slot: open });
         }
         // A slot is not closed in the middle of a rolling restart, nor while a worker is recycled.
-        None if open > state.target && state.rolling.is_none() && !recycle::is_under_way(state) => {
+        None if open > state.target
+            && state.rolling.is_none()
+            && !recycle::is_under_way(state)
+            && !state.upgrade.is_some_and(Upgrade::is_sure) =>
+        {
             let until_ms = now_ms + state.policy.drain_timeout_ms;
             state.closing = Some(Closing::Emptying { empty_since_ms: None, until_ms });
         }
@@ -114,6 +119,14 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
         state.last_live = state.last_live.filter(|post| *post != Post::Worker(slot));
         actions.push(Action::CloseSlot { slot });
         advance(state, now_ms, actions);
+    }
+}
+
+/// A slot that is to be closed and cannot be, because no other serves, may stay that way for long: what is more urgent goes
+/// first, and it is tried again after that.
+pub(super) fn give_way(state: &mut State) {
+    if matches!(state.closing, Some(Closing::Emptying { .. })) && !others_serve(state) {
+        state.closing = None;
     }
 }
 

@@ -68,6 +68,8 @@ struct Fake {
     revision: u64,
     was_ready: bool,
     killed: bool,
+    second_signal: bool,
+    drained: bool,
     told_to_drain: bool,
     leaves: bool,
     beats: Beats,
@@ -173,7 +175,10 @@ impl World {
         let is_tick = event == Event::Tick;
         self.signals += u32::from(event == Event::Stop);
         let mut events = vec![event];
+        let mut count = 0;
         while let Some(event) = events.pop() {
+            count += 1;
+            assert!(count < 1_000, "what is done about it brings it about again: {event:?} {:?}", self.state);
             for action in step(&mut self.state, event, self.now_ms) {
                 events.extend(self.act(action));
             }
@@ -216,7 +221,12 @@ impl World {
             Action::Tell(Notice::Reloaded { .. }) => {
                 let (revision, _) = self.on_its_way.take().expect("settings were on their way");
                 let stays = |fake: &&Fake| {
-                    !(fake.told_to_drain || fake.leaves || fake.aborted || fake.killed || fake.convicted)
+                    !(fake.told_to_drain
+                        || fake.leaves
+                        || fake.drained
+                        || fake.aborted
+                        || fake.killed
+                        || fake.convicted)
                 };
                 let stale = self.alive.values().filter(stays).find(|fake| fake.revision != revision);
                 assert!(stale.is_none(), "{stale:?} has not got revision {revision}");
@@ -256,6 +266,8 @@ impl World {
                     revision,
                     was_ready: false,
                     killed: false,
+                    second_signal: false,
+                    drained: false,
                     told_to_drain: false,
                     leaves: false,
                     beats: Beats::Sent,
@@ -288,6 +300,7 @@ impl World {
                 }
                 let fake = self.alive.get_mut(&generation).expect("a kill goes to a living process");
                 fake.killed = true;
+                fake.second_signal = reason == KillReason::SecondSignal;
                 assert!(reason != KillReason::SecondSignal || self.signals > 1, "nobody asked a second time");
                 self.cut |= reason == KillReason::DrainDeadline && fake.was_ready && self.stopped_at_ms.is_some();
             }
@@ -326,7 +339,12 @@ impl World {
                 assert!(last_ms.is_none_or(|last_ms| self.now_ms >= last_ms + 50), "slot {slot} again at once");
             }
             Action::Steer { open } => {
-                assert!(self.stopped_at_ms.is_none(), "a drain steers nobody");
+                let takes_leave = |slot: u16| {
+                    let accepts = |fake: &Fake| fake.slot() == Some(slot) && fake.was_ready && fake.told_to_drain;
+                    self.alive.values().any(accepts)
+                };
+                let accepted = |(slot, _): &(u16, u64)| takes_leave(*slot);
+                assert!(self.stopped_at_ms.is_none() || open.iter().all(accepted), "a drain steers to {open:?}");
                 assert!(!open.is_empty() && open.is_sorted(), "{open:?}");
                 self.steered = open.into_iter().map(|(slot, _)| slot).collect();
             }
@@ -572,6 +590,7 @@ impl World {
             Move::Drained(index, forced) => {
                 let Some(generation) = self.pick(index) else { return };
                 self.cut |= forced && self.stopped_at_ms.is_some();
+                self.alive.entry(generation).and_modify(|fake| fake.drained = true);
                 self.event(Event::Drained { generation, forced });
             }
             Move::Fatal(index, exit_code) => {
@@ -584,11 +603,18 @@ impl World {
             }
             Move::Exits(index, code, lost) => {
                 let Some(generation) = self.pick(index) else { return };
-                self.alive.remove(&generation);
                 self.cut |= self.stopped_at_ms.is_some() && (lost > 0 || code == Some(75));
+                self.buries(generation, code);
                 self.event(Event::Exited { generation, code, lost });
             }
         }
+    }
+
+    /// A worker that served and was ended by a signal during the drain may have cut what nobody counted.
+    fn buries(&mut self, generation: u64, code: Option<i32>) {
+        let fake = self.alive.remove(&generation).expect("who dies lived");
+        let cut_off = code.is_none() && fake.was_ready && fake.post != Post::Admin && !fake.second_signal;
+        self.cut |= self.stopped_at_ms.is_some() && cut_off;
     }
 
     /// Ends the schedule: one signal if there was none, then only time passes and what is killed dies.
@@ -599,7 +625,7 @@ impl World {
         for _ in 0..100 {
             let killed: Vec<u64> = self.alive.iter().filter(|(_, fake)| fake.killed).map(|(key, _)| *key).collect();
             for generation in killed {
-                self.alive.remove(&generation);
+                self.buries(generation, None);
                 self.event(Event::Exited { generation, code: None, lost: 0 });
             }
             if self.exit.is_some() {

@@ -94,6 +94,8 @@ pub(crate) struct State {
     pub(super) reload_wanted: bool,
     /// How far the way to another program is.
     pub(super) upgrade: Option<Upgrade>,
+    /// Somebody asked for another program while one was on its way.
+    pub(super) upgrade_wanted: bool,
     /// The revisions in use that were told last.
     pub(super) kept: BTreeSet<u64>,
     /// The recycling under way.
@@ -232,6 +234,8 @@ pub(super) struct Process {
     pub(super) excused_ms: u64,
     /// It was sent SIGABRT.
     pub(super) aborted: bool,
+    /// It said that it has finished and is about to exit.
+    pub(super) drained: bool,
 }
 
 impl State {
@@ -258,6 +262,7 @@ impl State {
             reload: None,
             reload_wanted: false,
             upgrade: None,
+            upgrade_wanted: false,
             kept: BTreeSet::from([revision]),
             recycling: Recycling::default(),
             signalled: false,
@@ -391,6 +396,7 @@ impl State {
             fatal: None,
             excused_ms: 0,
             aborted: false,
+            drained: false,
         })
     }
 

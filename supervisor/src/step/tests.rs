@@ -466,3 +466,26 @@ fn new_connections_go_to_slots_that_serve_and_to_all_when_none_does() {
     bench.event(Event::Stop);
     assert_eq!(bench.steered, [0], "the last choice stays");
 }
+
+#[test]
+fn during_a_drain_connections_go_where_a_worker_has_not_left_yet() {
+    let mut bench = Bench::serving(Policy { workers: 3, ..POLICY });
+    bench.event(Event::Stop);
+    assert_eq!(bench.steered, [0, 1, 2]);
+    bench.event(Event::Drained { generation: 2, forced: false });
+    assert_eq!(bench.steered, [0, 2], "it is about to exit");
+    bench.exits(1, 0);
+    assert_eq!(bench.steered, [2]);
+    bench.exits(3, 0);
+    assert_eq!(bench.steered, [2], "there is nobody left to choose");
+}
+
+#[test]
+fn a_worker_that_a_signal_ends_during_a_drain_may_have_cut_something() {
+    for (signal, exit) in [(Some(0), Exit::Clean), (None, Exit::Forced)] {
+        let mut bench = Bench::serving(Policy { workers: 1, ..POLICY });
+        bench.event(Event::Stop);
+        bench.event(Event::Exited { generation: 1, code: signal, lost: 0 });
+        assert_eq!(exit_of(&bench.exits(2, 0)), Some(exit));
+    }
+}

@@ -6,7 +6,7 @@ use super::*;
 const CHANGE: Change = Change { policy: POLICY, workers: None, new_workers: false, new_admin: false };
 
 fn failed(what: What, replaced: u16, reason: ReloadFailure) -> Notice {
-    Notice::ReloadFailed { what, replaced, reason }
+    Notice::ReloadFailed { what, replaced, stragglers: 0, reason }
 }
 
 fn reloaded(what: What, replaced: u16) -> Notice {
@@ -184,7 +184,6 @@ fn a_stop_comes_before_everything() {
 fn another_program_is_tried_takes_over_and_replaces_every_process() {
     let mut bench = Bench::serving(POLICY);
     assert_eq!(bench.event(Event::Upgrade), [Action::Check]);
-    assert_eq!(bench.event(Event::Upgrade), [], "joined");
     assert_eq!(bench.event(Event::Checked { ok: true }), [Action::Replace]);
     let change = Change { new_workers: true, new_admin: true, ..CHANGE };
     let actions = bench.event(Event::TakenOver { revision: 2, change });
@@ -207,4 +206,78 @@ fn a_program_that_does_not_answer_or_start_is_left_aside() {
     bench.event(Event::Checked { ok: true });
     assert_eq!(tells(&bench.event(Event::NotReplaced)), [refused]);
     assert_eq!(bench.event(Event::Upgrade), [Action::Check], "it may be tried again");
+}
+
+#[test]
+fn a_worker_that_leaves_is_told_too_and_waited_for() {
+    let mut bench = Bench::serving(POLICY);
+    bench.event(Event::ScaleTo { workers: 1 });
+    bench.event(Event::Queue { slot: 1, waiting: 0 });
+    assert_eq!(drains(&bench.after(100)), [2], "slot 1 is being closed");
+    assert_eq!(applies(&loaded(&mut bench, CHANGE)), [1, 2, 3], "a token that is taken back is good nowhere");
+    bench.event(Event::Applied { generation: 1, revision: 2 });
+    assert_eq!(tells(&bench.event(Event::Applied { generation: 3, revision: 2 })), []);
+    assert!(tells(&bench.exits(2, 0)).contains(&reloaded(What::Settings, 0)));
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_told_and_replaced_by_the_next_reload() {
+    let mut bench = with_canary();
+    bench.ready(4);
+    bench.after(EARLY_MS);
+    bench.exits(1, 0);
+    assert_eq!(spawns(&bench.exits(5, 70)), [(Post::Worker(0), 6)], "back");
+    let died = ReloadFailure::Died { post: Post::Worker(1) };
+    let told = Notice::ReloadFailed { what: What::Settings, replaced: 1, stragglers: 1, reason: died };
+    assert_eq!(tells(&bench.exits(6, 70)).last(), Some(&told), "and that failed too");
+    // The same settings again: they are not in force everywhere.
+    assert_eq!(bench.event(Event::Reload), [Action::Load]);
+    let actions = bench.event(Event::NotLoaded { same: true });
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(0), 7)], vec![1]));
+    bench.ready(7);
+    assert_eq!(drains(&bench.after(EARLY_MS)), [4]);
+    let actions = bench.exits(4, 0);
+    assert_eq!((tells(&actions).last(), keeps(&actions)), (Some(&reloaded(What::Settings, 1)), vec![vec![1]]));
+}
+
+#[test]
+fn a_restart_waits_for_a_program_that_is_about_to_take_over() {
+    let mut bench = Bench::serving(POLICY);
+    bench.event(Event::Upgrade);
+    assert_eq!(bench.event(Event::Checked { ok: true }), [Action::Replace]);
+    assert_eq!(bench.event(Event::Restart), [], "or it would be forgotten");
+    let actions = bench.event(Event::NotReplaced);
+    assert!(tells(&actions).contains(&Notice::RestartBegun { purpose: Purpose::Restart, workers: 2 }), "{actions:?}");
+}
+
+#[test]
+fn a_program_that_is_about_to_take_over_is_left_aside_when_the_instance_stops() {
+    let mut bench = Bench::serving(POLICY);
+    bench.event(Event::Upgrade);
+    bench.event(Event::Checked { ok: true });
+    let told = tells(&bench.event(Event::Stop));
+    assert!(told.contains(&failed(What::Program, 0, ReloadFailure::Stopping)) && !bench.state.is_replacing());
+    assert_eq!(bench.event(Event::TakenOver { revision: 2, change: CHANGE }), []);
+}
+
+#[test]
+fn a_slot_that_cannot_be_closed_does_not_hold_a_program_up() {
+    let mut bench = Bench::serving(Policy { restart_limit: 1, ..POLICY });
+    let generation = spawns(&bench.exits(1, 70))[0].1;
+    assert!(is_broken(&bench.exits(generation, 70)));
+    bench.event(Event::ScaleTo { workers: 1 });
+    bench.event(Event::Queue { slot: 1, waiting: 0 });
+    assert_eq!(drains(&bench.after(1_000)), [0; 0], "no other slot serves");
+    bench.event(Event::Upgrade);
+    assert!(bench.event(Event::Checked { ok: true }).contains(&Action::Replace));
+}
+
+#[test]
+fn whoever_asks_for_a_program_while_one_is_on_its_way_has_it_tried_again() {
+    let mut bench = Bench::serving(POLICY);
+    assert_eq!(bench.event(Event::Upgrade), [Action::Check]);
+    assert_eq!(bench.event(Event::Upgrade), []);
+    let actions = bench.event(Event::Checked { ok: false });
+    assert!(actions.contains(&Action::Check), "it may be another by now: {actions:?}");
+    assert_eq!(bench.event(Event::Checked { ok: true }), [Action::Replace]);
 }
