@@ -17,7 +17,8 @@
 //! - `listen.rs`     listening sockets, one for each slot and address
 //! - `queue.rs`     how many connections wait in a socket
 //! - `steering.rs`   which slot gets a new connection
-//! - `upgrade.rs`    becoming another program in place; `handover.rs` what that one is given, `program.rs` where programs are
+//! - `upgrade.rs`   becoming another program in place; `handover.rs` what that one is given, `take_over.rs` how it goes on,
+//!   `program.rs` where programs are
 //! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
 //! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory and its lock
@@ -61,6 +62,7 @@ mod spawn;
 mod starved;
 mod steering;
 mod step;
+mod take_over;
 mod tally;
 mod upgrade;
 mod watch;
