@@ -71,7 +71,8 @@ impl Supervisor {
                 }
             }
             Err(source) => {
-                error!(process = %post, generation, revision, error = %source, "A process could not be started.");
+                let program = self.revisions.get(revision).map(|with| with.program.path());
+                error!(process = %post, generation, revision, ?program, error = %source, "A process could not be started.");
                 self.events.push(Event::SpawnFailed { generation });
             }
         }
