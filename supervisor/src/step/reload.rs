@@ -94,6 +94,8 @@ pub(super) fn asked(state: &mut State, actions: &mut Vec<Action>) {
 /// The settings were read and are good.
 pub(super) fn loaded(state: &mut State, revision: u64, change: Change, actions: &mut Vec<Action>) {
     if state.reload == Some(Reload::Loading) {
+        // What a worker has that could not be taken back, nobody compared with these.
+        let change = Change { new_workers: change.new_workers || stragglers(state) > 0, ..change };
         begin(state, Way { what: What::Settings, revision, change, replaced: 0 }, actions);
     }
 }

@@ -220,8 +220,8 @@ fn a_worker_that_leaves_is_told_too_and_waited_for() {
     assert!(tells(&bench.exits(2, 0)).contains(&reloaded(What::Settings, 0)));
 }
 
-#[test]
-fn what_cannot_be_taken_back_is_told_and_replaced_by_the_next_reload() {
+/// Worker 4 works with revision 2, which was refused: what was to take its place died.
+fn with_straggler() -> Bench {
     let mut bench = with_canary();
     bench.ready(4);
     bench.after(EARLY_MS);
@@ -230,6 +230,20 @@ fn what_cannot_be_taken_back_is_told_and_replaced_by_the_next_reload() {
     let died = ReloadFailure::Died { post: Post::Worker(1) };
     let told = Notice::ReloadFailed { what: What::Settings, replaced: 1, stragglers: 1, reason: died };
     assert_eq!(tells(&bench.exits(6, 70)).last(), Some(&told), "and that failed too");
+    bench
+}
+
+#[test]
+fn settings_that_others_take_in_place_replace_a_worker_that_could_not_be_taken_back() {
+    let mut bench = with_straggler();
+    assert_eq!(bench.event(Event::Reload), [Action::Load]);
+    let actions = bench.event(Event::Loaded { revision: 3, change: CHANGE });
+    assert_eq!((spawns(&actions), revisions(&actions)), (vec![(Post::Worker(0), 7)], vec![3]));
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_told_and_replaced_by_the_next_reload() {
+    let mut bench = with_straggler();
     // The same settings again: they are not in force everywhere.
     assert_eq!(bench.event(Event::Reload), [Action::Load]);
     let actions = bench.event(Event::NotLoaded { same: true });
