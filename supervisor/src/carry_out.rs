@@ -48,8 +48,10 @@ impl Supervisor {
             Action::Steer { open } => self.steer(&open),
             Action::AnnounceReady { workers } => self.announce(workers),
             Action::Tell(notice) => {
-                if let Notice::Reloaded { .. } = notice {
-                    self.apply_log_settings();
+                match notice {
+                    Notice::Reloaded { .. } => self.apply_log_settings(),
+                    Notice::Unchanged => self.forget_log_level(),
+                    _ => {}
                 }
                 self.tell(notice);
                 self.tally.told(notice);

@@ -20,6 +20,15 @@ impl Supervisor {
         }
     }
 
+    /// The settings were read again and are the same: what was asked for over the control socket ends all the same.
+    pub(crate) fn forget_log_level(&mut self) {
+        let settings = self.revisions.get(self.state.revision()).and_then(|revision| revision.settings.as_ref());
+        if let (Some(_), Some(level)) = (self.log_level, settings.map(|settings| settings.telemetry.log_level)) {
+            self.set_log_level(level);
+            self.log_level = None;
+        }
+    }
+
     /// Changes the level everywhere.
     pub(crate) fn set_log_level(&mut self, level: LogLevel) {
         self.log_level = Some(level);

@@ -94,6 +94,10 @@ fn the_level_changes_in_all_processes_and_in_those_that_come_later() {
     wait_lines(&log, 7, "The log level was changed.");
     let text = server.stderr();
     assert_eq!(text.matches("A process died.").count(), 1, "a warning of the quiet time: {text}");
+    // Settings that are read again end it, also if nothing in them differs.
+    assert_eq!(ctl(&server, &["reload"]).0, 0);
+    wait_lines(&log, 3, "The log level was changed in all processes.");
+    assert!(server.stderr().lines().any(|line| line.contains("in all processes.") && line.contains("info")));
 }
 
 #[test]
