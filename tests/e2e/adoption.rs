@@ -55,17 +55,10 @@ fn strand(server: &Server, request: &str) -> (Process, Vec<TcpStream>) {
     let victim = server.wait_workers(2, &[])[0];
     victim.signal(Signal::SIGSTOP);
     // Each thread stops at its own next chance, and one of them accepts.
-    while !is_stopped(victim) {
+    while !victim.is_wholly_stopped() {
         thread::yield_now();
     }
     (victim, (0..CLIENTS).map(|_| ask(server, request)).collect())
-}
-
-/// Whether all threads of a process are stopped; `T` in proc_pid_stat(5).
-fn is_stopped(process: Process) -> bool {
-    let threads = fs::read_dir(format!("/proc/{}/task", process.pid)).unwrap().flatten();
-    let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-    stats.all(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')))
 }
 
 /// Makes it impossible for new workers to start, then kills this one: its slot is broken.

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -63,6 +63,11 @@ fn a_worker_without_descriptors_that_is_to_adopt_stays_and_adopts_when_it_can() 
     let (stuck, sound) = (workers[0], workers[1]);
     let usual = forbid_descriptors(sound);
     stuck.signal(Signal::SIGSTOP);
+    // Within the 150 ms before it is parked: what comes now waits in its queue.
+    let deadline = Instant::now() + LIMIT;
+    while !stuck.is_wholly_stopped() {
+        assert!(Instant::now() < deadline, "it stops");
+    }
     let clients: Vec<_> = (0..40)
         .map(|_| {
             let mut client = TcpStream::connect(server.address()).unwrap();

@@ -33,6 +33,14 @@ impl Process {
         Stat::read(self.pid).is_some_and(|stat| stat.process == self && !stat.is_zombie)
     }
 
+    /// Whether all its threads are stopped. SIGSTOP reaches them one after the other, and one that accepts may take connections
+    /// until then; `T` in proc_pid_stat(5).
+    pub fn is_wholly_stopped(self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it lives").flatten();
+        let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        stats.all(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')))
+    }
+
     /// Whether it is stopped (SIGSTOP).
     pub fn is_stopped(self) -> bool {
         Stat::read(self.pid).is_some_and(|stat| stat.process == self && stat.is_stopped)
