@@ -14,7 +14,7 @@ impl Supervisor {
     /// hear of it with their settings.
     pub(crate) fn apply_log_settings(&mut self) {
         self.log_level = None;
-        let settings = self.revisions.get(self.state.revision()).and_then(|revision| revision.settings.as_ref());
+        let settings = self.revisions.settings(self.state.revision());
         if let Some(settings) = settings {
             (self.logs.apply)(&settings.telemetry);
         }
@@ -22,7 +22,7 @@ impl Supervisor {
 
     /// The settings were read again and are the same: what was asked for over the control socket ends all the same.
     pub(crate) fn forget_log_level(&mut self) {
-        let settings = self.revisions.get(self.state.revision()).and_then(|revision| revision.settings.as_ref());
+        let settings = self.revisions.settings(self.state.revision());
         if let (Some(_), Some(level)) = (self.log_level, settings.map(|settings| settings.telemetry.log_level)) {
             self.set_log_level(level);
             self.log_level = None;

@@ -10,6 +10,7 @@ use task_mcp_scoreboard::{Epochs, Plan, Scoreboard, Series};
 use tracing::warn;
 
 use crate::SupervisorError;
+use crate::tally::with_slots;
 
 /// Shared memory of an instance; the supervisor keeps all of it for its life.
 #[derive(Debug)]
@@ -20,12 +21,7 @@ pub(crate) struct SharedMemory {
 
 impl SharedMemory {
     /// `epochs` are those an earlier supervisor left: its workers may live and go on to write, and ours have to see it.
-    pub(crate) fn create(
-        seats: u16,
-        mut series: Vec<Series>,
-        epochs: Option<OwnedFd>,
-    ) -> Result<Self, SupervisorError> {
-        complete(&mut series);
+    pub(crate) fn create(seats: u16, series: Vec<Series>, epochs: Option<OwnedFd>) -> Result<Self, SupervisorError> {
         let scoreboard = Scoreboard::create(&Plan { seats, series })?;
         let epochs = match epochs.map(Epochs::open) {
             Some(Ok(epochs)) => epochs,
@@ -39,13 +35,16 @@ impl SharedMemory {
     }
 }
 
-/// Adds what is missing of the supervisor's own series.
-pub(crate) fn complete(series: &mut Vec<Series>) {
+/// The series of an instance that may have so many slots: those given, those of the slots, and what is missing of the
+/// supervisor's own. In an order that depends on nothing else, so that two programs with the same series agree.
+pub(crate) fn planned(series: Vec<Series>, slots: u16) -> Vec<Series> {
+    let mut series = with_slots(series, slots);
     for own in crate::series() {
         if !series.iter().any(|one| one.name == own.name && one.labels == own.labels) {
             series.push(own);
         }
     }
+    series
 }
 
 /// The settings as processes inherit them: sealed against any change, so that all that are started with them read the same.

@@ -59,8 +59,7 @@ impl Revisions {
         self.all.get(&number)
     }
 
-    /// Takes over what another program handed over.
-    /// Scoreboards have moved up by so many places.
+    /// Takes over what another program handed over; scoreboards have moved up by so many places since.
     pub(crate) fn restore(saved: Vec<SavedRevision>, programs: Vec<RawFd>, moved: usize) -> io::Result<Self> {
         let programs = programs.into_iter().map(take_over).collect::<io::Result<Vec<OwnedFd>>>()?;
         let revision = |saved: SavedRevision| {
@@ -77,6 +76,11 @@ impl Revisions {
         };
         let all = saved.into_iter().map(revision).collect::<io::Result<_>>()?;
         Ok(Self { all, candidate: None, refusal: None })
+    }
+
+    /// The settings of a revision, if this version can read them.
+    pub(crate) fn settings(&self, number: u64) -> Option<&Settings> {
+        self.all.get(&number)?.settings.as_ref()
     }
 
     /// All of them with their numbers.

@@ -20,7 +20,7 @@ use crate::inherited::{self, Estate};
 use crate::instance::Instance;
 use crate::launch::{Configured, ReadSettings};
 use crate::listen::Listeners;
-use crate::memory::{SharedMemory, sealed};
+use crate::memory::{SharedMemory, planned, sealed};
 use crate::notify::ServiceManager;
 use crate::process::{Lost, Running};
 use crate::program::{Installed, Program};
@@ -28,14 +28,14 @@ use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
 use crate::step::{Event, LOOK_MS, Limits, MAX_SLOTS, Policy, Post, State, step};
-use crate::tally::{Tally, with_slots};
+use crate::tally::Tally;
 use crate::upgrade::{Asked, Good};
 use crate::{Exit, Launch, Logs, OnReady, SupervisorError};
 
 /// The supervisor's heartbeat comes at least this often, in milliseconds.
 const HEARTBEAT_MS: u64 = 1_000;
 /// Seat of the supervisor itself.
-pub(crate) const OWN_SEAT: u16 = 0;
+const OWN_SEAT: u16 = 0;
 
 /// Runs an instance until it is told to stop. Call it from the main thread: processes are told of the death of the thread
 /// that started them.
@@ -143,7 +143,7 @@ impl Supervisor {
         let listeners =
             Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
         inherited::discard(inherited);
-        let series = with_slots(series, policy.slots_max());
+        let series = planned(series, policy.slots_max());
         let shared = SharedMemory::create(policy.seats(), series, epochs)?;
         let snapshot = sealed(&snapshot)?;
         let own_seat = Self::own_seat(&shared.scoreboard)?;

@@ -14,7 +14,7 @@ use crate::inherited::SCOREBOARD_NAME;
 use crate::instance::Instance;
 use crate::launch::Launch;
 use crate::listen::Listeners;
-use crate::memory::{SharedMemory, complete};
+use crate::memory::{SharedMemory, planned};
 use crate::notify::ServiceManager;
 use crate::process::{Link, Running};
 use crate::program::{Installed, Program};
@@ -25,7 +25,7 @@ use crate::spawn::take_over;
 use crate::starved::Starvation;
 use crate::steering::Steering;
 use crate::step::{Change, Event};
-use crate::tally::{Tally, with_slots};
+use crate::tally::Tally;
 
 impl Supervisor {
     /// Goes on with an instance that another program handed over.
@@ -54,9 +54,7 @@ impl Supervisor {
         // It was executed by the number of a descriptor; the kernel keeps 15 characters of a better name, for people.
         let _ = std::fs::write("/proc/self/comm", "task-mcp");
         let signals = Signals::take_over()?;
-        let mut series = with_slots(series, state.slots_max());
-        complete(&mut series);
-        let plan = Plan { seats: state.seats(), series };
+        let plan = Plan { seats: state.seats(), series: planned(series, state.slots_max()) };
         let epochs = Epochs::open(take_over(epochs).map_err(lost)?)?;
         let mut maps = Vec::with_capacity(boards.len());
         for board in boards {

@@ -239,14 +239,12 @@ impl Supervisor {
             board: place(process.board),
             revision: process.revision,
         });
-        // The state is data; a copy of it is made the way it travels.
-        let state = serde_json::from_value(serde_json::to_value(&self.state)?)?;
         Ok(Saved {
             version: VERSION,
             build: self.build.clone(),
             started_ms: self.own_seat.started_ms(),
             installed_at: self.installed.path.clone(),
-            state,
+            state: self.state.clone(),
             lock: raw(self.instance.lock()),
             control: self.control.save(),
             listeners: self.listeners.save(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Action, Notice, Post, ReloadFailure, RestartFailure, What};
 use super::reload::Upgrade;
 use super::restart::EARLY_MS;
-use super::scale::{self, Closing};
+use super::scale;
 use super::state::{Phase, Second, SlotState, State};
 use super::{recycle, reload};
 
@@ -27,7 +27,7 @@ pub(crate) enum Purpose {
 }
 
 /// A restart under way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Rolling {
     purpose: Purpose,
     /// What the new workers are started with.
@@ -115,7 +115,10 @@ pub(super) fn abandon(state: &mut State, actions: &mut Vec<Action>) {
 /// Goes on to the next slot when the present one is done.
 pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>) {
     loop {
-        let (others_serve, recycles) = (scale::others_serve(state), recycle::is_under_way(state));
+        if state.rolling.is_some() {
+            scale::give_way(state);
+        }
+        let recycles = recycle::is_under_way(state);
         let Some(Rolling { purpose, revision, left, current, replaced }) = &mut state.rolling else { return };
         let (purpose, revision) = (*purpose, *revision);
         if let Some((post, new)) = *current {
@@ -130,10 +133,7 @@ pub(super) fn advance(state: &mut State, now_ms: u64, actions: &mut Vec<Action>)
             *current = None;
             *replaced += 1;
         }
-        // One change at a time. But a slot that cannot be closed because no other serves may stay that way for long.
-        if matches!(state.closing, Some(Closing::Emptying { .. })) && !others_serve {
-            state.closing = None;
-        }
+        // One change at a time.
         if state.closing.is_some() || recycles {
             return;
         }

@@ -231,10 +231,7 @@ impl World {
                 let stale = self.alive.values().filter(stays).find(|fake| fake.revision != revision);
                 assert!(stale.is_none(), "{stale:?} has not got revision {revision}");
             }
-            Action::Tell(Notice::ReloadFailed { what, .. }) => {
-                let _ = what;
-                self.on_its_way = None;
-            }
+            Action::Tell(Notice::ReloadFailed { .. }) => self.on_its_way = None,
             Action::Spawn { post, generation, seat, revision, .. } => {
                 assert!(self.stopped_at_ms.is_none(), "{post} was started during a drain");
                 assert!(generation > self.last_generation, "generation {generation} was used before");

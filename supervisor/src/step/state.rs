@@ -60,7 +60,7 @@ impl Policy {
 }
 
 /// All slots and where the instance is in its life.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(super) policy: Policy,
     /// Workers in the order of their slots, then the admin process.
@@ -129,7 +129,7 @@ pub(super) enum Phase {
 }
 
 /// One post and its present process.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub(super) post: Post,
     pub(super) state: SlotState,
