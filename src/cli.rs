@@ -185,7 +185,7 @@ pub(crate) struct BootArgs {
     #[arg(long)]
     pub(crate) scoreboard_fd: i32,
     #[arg(long)]
-    pub(crate) epochs_fd: i32,
+    pub(crate) commons_fd: i32,
     #[arg(long)]
     pub(crate) listen_fd: Vec<i32>,
 }

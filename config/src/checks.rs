@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::given::Given;
 use crate::keys::{Key, Rule};
 use crate::problem::{Flaw, quote};
+use crate::urls::is_authority;
 
 /// A check of one non-empty string.
 pub(crate) type Check = fn(&str) -> Result<(), Flaw>;
@@ -107,6 +108,35 @@ pub(crate) fn network(text: &str) -> Result<(), Flaw> {
     Err(Flaw::new(format!("{} is not a network", quote(text)), "write it like 10.0.0.0/8, 192.0.2.7 or fd00::/8"))
 }
 
+/// A host and a port.
+pub(crate) fn host_port(text: &str) -> Result<(), Flaw> {
+    let fits = text.rsplit_once(':').is_some_and(|(_, port)| is_digits(port)) && is_authority(text);
+    if fits {
+        return Ok(());
+    }
+    Err(Flaw::new(format!("{} is not a host and a port", quote(text)), "write it like redis-1.example.com:6379"))
+}
+
+/// What keys and channels of Redis begin with. Braces would change the slot of a key (Redis cluster specification, "Hash tags").
+pub(crate) fn key_prefix(text: &str) -> Result<(), Flaw> {
+    const REMEDY: &str = "use A-Z, a-z, 0-9, _, -, . and : only";
+    if text.len() > 64 {
+        return Err(Flaw::new("is too long", REMEDY).limit("at most 64 characters are allowed"));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte)) {
+        return Err(Flaw::new(format!("{} holds a character that no prefix may have", quote(text)), REMEDY));
+    }
+    Ok(())
+}
+
+/// The name of a store's data.
+pub(crate) fn store_id(text: &str) -> Result<(), Flaw> {
+    if text.chars().count() > 200 {
+        return Err(Flaw::new("is too long", "use a shorter name").limit("at most 200 characters are allowed"));
+    }
+    Ok(())
+}
+
 /// `parse` alone would also take a leading plus sign.
 pub(crate) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -127,6 +157,16 @@ mod tests {
     fn networks() {
         passes(network, &["10.0.0.0/8", "192.0.2.7", "fd00::/8", "::/0", "0.0.0.0/0"]);
         fails(network, &["10.0.0.0/33", "10.0/8", "fd00::/129", "1.2.3.4/", "1.2.3.4/+8", "any"]);
+    }
+
+    #[test]
+    fn places_and_names_of_redis() {
+        passes(host_port, &["localhost:6379", "10.0.0.1:1", "[::1]:26379", "redis-1.example.com:6379"]);
+        fails(host_port, &["localhost", ":6379", "host:", "host:+1", "host:70000", "a b:1"]);
+        passes(key_prefix, &["task-mcp", "a:b.c_D-9"]);
+        fails(key_prefix, &["{a}", "a b", "ä", &"x".repeat(65)]);
+        passes(store_id, &["the plans of team A", &"ä".repeat(200)]);
+        fails(store_id, &[&"x".repeat(201)]);
     }
 
     #[test]

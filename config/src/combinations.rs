@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::problem::{Flaw, shown};
-use crate::settings::{Secret, Settings, StoreBackend};
+use crate::settings::{CacheBackend, RedisTopology, Secret, Settings, StateBackend, StoreBackend};
 
 /// One finding about the settings as a whole.
 pub(crate) struct Finding {
@@ -29,6 +29,7 @@ pub(crate) fn check(settings: &Settings) -> Vec<Finding> {
     tokens(settings, &mut findings);
     tls(settings, &mut findings);
     times(settings, &mut findings);
+    redis(settings, &mut findings);
     // PostgreSQL has no use for the directory.
     if settings.store.backend == StoreBackend::Files {
         root(&settings.store.root, &mut findings);
@@ -135,6 +136,38 @@ fn tls(settings: &Settings, findings: &mut Vec<Finding>) {
 
 /// Least resident memory at which a worker may be replaced, in bytes.
 const RECYCLE_RSS_MIN_BYTES: u64 = 64 << 20;
+
+fn redis(settings: &Settings, findings: &mut Vec<Finding>) {
+    let redis = &settings.redis;
+    if redis.url.is_empty() {
+        let mut without = |key| {
+            let flaw = Flaw::new("is \"redis\", and no Redis is named", "set redis.url, or choose \"embedded\"");
+            findings.push(error(&[key, "redis.url"], flaw));
+        };
+        if settings.cache.backend == CacheBackend::Redis {
+            without("cache.backend");
+        }
+        if settings.state.backend == StateBackend::Redis {
+            without("state.backend");
+        }
+    }
+    if redis.topology == RedisTopology::Sentinel && redis.sentinel_master.is_empty() {
+        let flaw =
+            Flaw::new("is not set, and the sentinels may watch many masters", "set it to the name of the master");
+        findings.push(error(&["redis.sentinel_master", "redis.topology"], flaw));
+    }
+    if redis.tls_cert.as_os_str().is_empty() != redis.tls_key.as_os_str().is_empty() {
+        let flaw = Flaw::new("is set without the other", "set redis.tls_cert and redis.tls_key together, or neither");
+        findings.push(error(&["redis.tls_cert", "redis.tls_key"], flaw));
+    }
+    if redis.retry_max_ms < redis.retry_ms {
+        let flaw = Flaw::new(
+            format!("{} ms is below redis.retry_ms, {} ms", redis.retry_max_ms, redis.retry_ms),
+            "raise it, or lower redis.retry_ms",
+        );
+        findings.push(error(&["redis.retry_max_ms", "redis.retry_ms"], flaw));
+    }
+}
 
 fn times(settings: &Settings, findings: &mut Vec<Finding>) {
     let (server, limits, supervisor) = (&settings.server, &settings.limits, &settings.supervisor);

@@ -13,7 +13,7 @@ pub fn render(settings: &Settings) -> String {
 
 fn redacted(settings: &Settings) -> Settings {
     let mut shown = settings.clone();
-    let whole = [&mut shown.admin.token];
+    let whole = [&mut shown.admin.token, &mut shown.redis.sentinel_password];
     let lists = shown.auth.tokens.iter_mut().chain(&mut shown.auth.sealing_keys);
     for secret in whole.into_iter().chain(lists).filter(|secret| !secret.is_empty()) {
         *secret = Secret::new(REDACTED);

@@ -89,6 +89,8 @@ pub struct Limits {
     pub json_depth: u32,
     /// Requests a minute for one principal; 0 = unlimited.
     pub requests_per_minute: u32,
+    /// Requests one principal may send at once; 0 = half as much again as a minute's.
+    pub burst: u32,
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<String>,
 }
@@ -139,8 +141,24 @@ pub struct Cache {
     pub backend: CacheBackend,
     /// How long an entry lives, in seconds.
     pub ttl_s: u64,
+    /// How long after that it may be answered while it is computed anew, in seconds.
+    pub stale_s: u64,
+    /// How long an error declared to be a fact is kept, in seconds; 0 = not at all.
+    pub negative_ttl_s: u64,
     /// How reads over Redis check their tags.
     pub coherence: Coherence,
+    /// Size of the embedded tier, in bytes.
+    pub max_bytes: u64,
+    /// Entries each worker keeps in process in front of Redis.
+    pub entries: u32,
+    /// Size of one entry, in bytes.
+    pub entry_bytes: u64,
+    /// Size from which entries are compressed, in bytes; 0 = none.
+    pub compress_bytes: u64,
+    /// How long one operation of the shared tier may take, in milliseconds.
+    pub budget_ms: u64,
+    /// How long others wait for a worker that computes and does not renew its lease, in milliseconds.
+    pub lease_ms: u64,
 }
 
 /// The shared tier of the result cache.
@@ -171,6 +189,12 @@ pub enum Coherence {
 pub struct State {
     /// Where state is kept.
     pub backend: StateBackend,
+    /// Size of the embedded state, in bytes.
+    pub max_bytes: u64,
+    /// How long one operation may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long the first answer to an idempotency key is kept, in seconds.
+    pub idempotency_ttl_s: u64,
 }
 
 /// Where state that outlives a worker is kept.
@@ -189,6 +213,42 @@ pub enum StateBackend {
 pub struct Redis {
     /// Connection URL; it may hold a password.
     pub url: Secret,
+    /// What is at the address.
+    pub topology: RedisTopology,
+    /// Further sentinels or cluster nodes, `host:port`.
+    pub nodes: Vec<String>,
+    /// Name of the master the sentinels watch.
+    pub sentinel_master: String,
+    /// Password of the sentinels.
+    pub sentinel_password: Secret,
+    /// Authority of the server's certificate, PEM file; empty = the system's.
+    pub tls_ca: PathBuf,
+    /// Own certificate chain, PEM file.
+    pub tls_cert: PathBuf,
+    /// Own private key, PEM file.
+    pub tls_key: PathBuf,
+    /// What every key and channel begins with.
+    pub prefix: String,
+    /// How long a connection may take to be made, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Failures in a row that open the breaker.
+    pub breaker_failures: u32,
+    /// First delay between probes, in milliseconds.
+    pub retry_ms: u64,
+    /// Longest delay between probes, in milliseconds.
+    pub retry_max_ms: u64,
+}
+
+/// What is at the address of `redis.url`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisTopology {
+    /// One server.
+    Standalone,
+    /// Sentinels that name the server.
+    Sentinel,
+    /// Nodes of a cluster.
+    Cluster,
 }
 
 /// Section `[store]`.
@@ -199,6 +259,8 @@ pub struct Store {
     pub backend: StoreBackend,
     /// The directory that holds `openspec/`.
     pub root: PathBuf,
+    /// Name of the data in a cache that machines share; empty = from the machine and the root.
+    pub id: String,
     /// Size of one document of a change or spec, in bytes.
     pub document_bytes: u64,
     /// Number of changes an index holds.
@@ -237,6 +299,8 @@ pub struct Tools {
     pub threads: u16,
     /// Jobs that may wait for such a thread in one worker.
     pub queue: u32,
+    /// Calls of one tool that may run in one worker at the same time.
+    pub concurrency: u32,
 }
 
 /// Section `[supervisor]`.

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use task_mcp_config::settings::Telemetry;
 use task_mcp_mcp::CallResult;
-use task_mcp_scoreboard::{Epochs, Plan, Scoreboard};
+use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
 use task_mcp_tools::{Call, Principal};
-use task_mcp_worker::{Assembly, TreeEpoch, WorkerError};
+use task_mcp_worker::{Assembly, Memory, WorkerError};
 
 use crate::Extensions;
 use crate::cli::{CallArgs, SourceArgs};
@@ -32,9 +31,9 @@ pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Exten
     let plan = Plan { seats: 1, series: series(&inventory(&extensions)) };
     let scoreboard = Scoreboard::create(&plan).map_err(|error| failed(error.into()))?;
     let seat = scoreboard.seat(0).ok_or(WorkerError::Seat(0)).map_err(failed)?;
-    let epochs = Epochs::create().map_err(|error| failed(error.into()))?;
-    let epochs = Arc::new(TreeEpoch::new(epochs));
-    let parts = Assembly::new(&settings, extensions.tools, &scoreboard, &seat, epochs, 1).map_err(failed)?;
+    let commons = Commons::create().map_err(|error| failed(error.into()))?;
+    let memory = Memory { scoreboard, commons, seat };
+    let parts = Assembly::alone(&settings, extensions.tools, &memory).map_err(failed)?;
     if !parts.executor.knows(&arguments.tool) {
         let known: Vec<&str> = parts.registry.names().collect();
         let error = anyhow::anyhow!("no tool is named `{}`; the tools are {}", arguments.tool, known.join(", "));

@@ -39,7 +39,7 @@ fn inheritance(boot: &BootArgs) -> Boot {
         link_fd: boot.link_fd,
         settings_fd: boot.settings_fd,
         scoreboard_fd: boot.scoreboard_fd,
-        epochs_fd: boot.epochs_fd,
+        commons_fd: boot.commons_fd,
         listen_fds: boot.listen_fd.clone(),
     }
 }

@@ -101,7 +101,7 @@ impl Supervisor {
             link: theirs.as_fd(),
             settings: with.snapshot.as_fd(),
             scoreboard: scoreboard.as_fd(),
-            epochs: self.shared.epochs.as_fd(),
+            commons: self.shared.commons.as_fd(),
             listeners: &listeners,
             extra_args: &self.extra_args,
         })?;

@@ -21,7 +21,7 @@ use crate::step::{Event, Post, State};
 /// The environment variable that tells a program of a handover.
 pub(crate) const VARIABLE: &str = "TASK_MCP_HANDOVER";
 /// Raised with every change of what is handed over. A program takes over from its own version and refuses others.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Largest handover and largest settings, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -169,7 +169,7 @@ pub(crate) struct Saved {
     pub(crate) listeners: SavedListeners,
     /// The scoreboard in use, then older ones.
     pub(crate) boards: Vec<SavedBoard>,
-    pub(crate) epochs: RawFd,
+    pub(crate) commons: RawFd,
     pub(crate) revisions: Vec<SavedRevision>,
     /// Files of programs that revisions name.
     pub(crate) programs: Vec<RawFd>,

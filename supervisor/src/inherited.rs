@@ -10,8 +10,8 @@ use tracing::{info, warn};
 use crate::listen::{Inherited, close};
 use crate::spawn::take_over;
 
-/// The name of the epochs in the manager's store.
-pub(crate) const EPOCHS_NAME: &str = "epochs";
+/// The name of the commons in the manager's store.
+pub(crate) const COMMONS_NAME: &str = "commons";
 /// The name of the scoreboard in the manager's store.
 pub(crate) const SCOREBOARD_NAME: &str = "scoreboard";
 
@@ -26,7 +26,7 @@ const UNNAMED: &str = "unknown";
 #[derive(Debug, Default)]
 pub(crate) struct Estate {
     pub(crate) listeners: Inherited,
-    pub(crate) epochs: Option<OwnedFd>,
+    pub(crate) commons: Option<OwnedFd>,
     pub(crate) scoreboard: Option<OwnedFd>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn sort(taken: Vec<(String, OwnedFd)>) -> Estate {
     }
     for (name, fd) in taken {
         match name.as_str() {
-            EPOCHS_NAME => estate.epochs = Some(fd),
+            COMMONS_NAME => estate.commons = Some(fd),
             SCOREBOARD_NAME => estate.scoreboard = Some(fd),
             _ => estate.listeners.0.push((name, fd)),
         }

@@ -22,7 +22,7 @@
 //! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
 //! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory and its lock
-//! - `memory.rs`     what the processes share: scoreboard, epochs, settings snapshot
+//! - `memory.rs`     what the processes share: scoreboard, commons, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
 //! - `tally.rs`      the supervisor's own metrics, those of each slot in `tally/`
 //! - `processors.rs` how many processors this process may use

@@ -1,4 +1,4 @@
-//! What the processes share: scoreboard and epochs, and the settings snapshots.
+//! What the processes share: scoreboard and commons, and the settings snapshots.
 
 use std::fs::File;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags};
-use task_mcp_scoreboard::{Epochs, Plan, Scoreboard, Series};
+use task_mcp_scoreboard::{Commons, Plan, Scoreboard, Series};
 use tracing::warn;
 
 use crate::SupervisorError;
@@ -16,22 +16,22 @@ use crate::tally::with_slots;
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     pub(crate) scoreboard: Scoreboard,
-    pub(crate) epochs: Epochs,
+    pub(crate) commons: Commons,
 }
 
 impl SharedMemory {
-    /// `epochs` are those an earlier supervisor left: its workers may live and go on to write, and ours have to see it.
-    pub(crate) fn create(seats: u16, series: Vec<Series>, epochs: Option<OwnedFd>) -> Result<Self, SupervisorError> {
+    /// `commons` are those an earlier supervisor left: its workers may live and go on to write, and ours have to see it.
+    pub(crate) fn create(seats: u16, series: Vec<Series>, commons: Option<OwnedFd>) -> Result<Self, SupervisorError> {
         let scoreboard = Scoreboard::create(&Plan { seats, series })?;
-        let epochs = match epochs.map(Epochs::open) {
-            Some(Ok(epochs)) => epochs,
+        let commons = match commons.map(Commons::open) {
+            Some(Ok(commons)) => commons,
             Some(Err(error)) => {
-                warn!(error = %error, "The epochs that an earlier supervisor left cannot be used; new ones are made.");
-                Epochs::create()?
+                warn!(error = %error, "The commons that an earlier supervisor left cannot be used; new ones are made.");
+                Commons::create()?
             }
-            None => Epochs::create()?,
+            None => Commons::create()?,
         };
-        Ok(Self { scoreboard, epochs })
+        Ok(Self { scoreboard, commons })
     }
 }
 
@@ -86,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn epochs_that_were_left_are_used_and_other_memory_is_not() {
-        let shared = |epochs| SharedMemory::create(3, crate::series(), Some(epochs)).unwrap();
-        let left = Epochs::create().unwrap();
+    fn commons_that_were_left_are_used_and_other_memory_is_not() {
+        let shared = |commons| SharedMemory::create(3, crate::series(), Some(commons)).unwrap();
+        let left = Commons::create().unwrap();
         let used = shared(left.try_clone_fd().unwrap());
-        left.bump("change:x");
-        assert_eq!((used.epochs.incarnation(), used.epochs.current("change:x")), (left.incarnation(), 1));
+        left.epochs().bump("change:x");
+        assert_eq!((used.commons.incarnation(), used.commons.epochs().current("change:x")), (left.incarnation(), 1));
         let other = shared(File::open("/dev/null").unwrap().into());
-        assert_ne!(other.epochs.incarnation(), left.incarnation());
+        assert_ne!(other.commons.incarnation(), left.incarnation());
     }
 }

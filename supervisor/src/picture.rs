@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use task_mcp_scoreboard::monotonic_ms;
 
-use crate::inherited::{EPOCHS_NAME, SCOREBOARD_NAME};
+use crate::inherited::{COMMONS_NAME, SCOREBOARD_NAME};
 use crate::notify::{Life, Picture};
 use crate::run::Supervisor;
 
@@ -14,7 +14,7 @@ impl Supervisor {
         if !self.manager.listens() {
             return;
         }
-        let memory = [(EPOCHS_NAME, self.shared.epochs.as_fd()), (SCOREBOARD_NAME, self.shared.scoreboard.as_fd())];
+        let memory = [(COMMONS_NAME, self.shared.commons.as_fd()), (SCOREBOARD_NAME, self.shared.scoreboard.as_fd())];
         let memory = memory.map(|(name, fd)| (name.to_owned(), fd));
         let now_ms = monotonic_ms();
         self.manager.keep(self.listeners.named().chain(memory).collect(), now_ms);

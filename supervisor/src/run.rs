@@ -139,12 +139,12 @@ impl Supervisor {
         let control = Server::open(&control_socket(&settings))?;
         let taken = passed.tell();
         let manager = ServiceManager::from_environment(&taken);
-        let Estate { listeners: mut inherited, epochs, scoreboard: left_scoreboard } = inherited::sort(taken);
+        let Estate { listeners: mut inherited, commons, scoreboard: left_scoreboard } = inherited::sort(taken);
         let listeners =
             Listeners::open(Revisions::FIRST, &settings.server.listen, workers, settings.admin.listen, &mut inherited)?;
         inherited::discard(inherited);
         let series = planned(series, policy.slots_max());
-        let shared = SharedMemory::create(policy.seats(), series, epochs)?;
+        let shared = SharedMemory::create(policy.seats(), series, commons)?;
         let snapshot = sealed(&snapshot)?;
         let own_seat = Self::own_seat(&shared.scoreboard)?;
         own_seat.begin(std::process::id(), 0, 0, Role::Supervisor, monotonic_ms());

@@ -44,7 +44,7 @@ pub(crate) struct Order<'a> {
     pub(crate) link: BorrowedFd<'a>,
     pub(crate) settings: BorrowedFd<'a>,
     pub(crate) scoreboard: BorrowedFd<'a>,
-    pub(crate) epochs: BorrowedFd<'a>,
+    pub(crate) commons: BorrowedFd<'a>,
     pub(crate) listeners: &'a [BorrowedFd<'a>],
     pub(crate) extra_args: &'a [String],
 }
@@ -174,7 +174,7 @@ fn descriptors<'a>(order: &Order<'a>) -> impl Iterator<Item = (&'static str, Bor
         ("--link-fd", order.link),
         ("--settings-fd", order.settings),
         ("--scoreboard-fd", order.scoreboard),
-        ("--epochs-fd", order.epochs),
+        ("--commons-fd", order.commons),
     ]
     .into_iter()
     .chain(order.listeners.iter().map(|fd| ("--listen-fd", *fd)))

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
-use task_mcp_scoreboard::{Epochs, Fold, Plan, Role, Scoreboard, SeatState, monotonic_ms};
+use task_mcp_scoreboard::{Commons, Fold, Plan, Role, Scoreboard, SeatState, monotonic_ms};
 use tracing::{info, warn};
 
 use crate::SupervisorError;
@@ -40,7 +40,7 @@ impl Supervisor {
             control,
             listeners,
             boards,
-            epochs,
+            commons,
             revisions,
             programs,
             processes,
@@ -55,7 +55,7 @@ impl Supervisor {
         let _ = std::fs::write("/proc/self/comm", "task-mcp");
         let signals = Signals::take_over()?;
         let plan = Plan { seats: state.seats(), series: planned(series, state.slots_max()) };
-        let epochs = Epochs::open(take_over(epochs).map_err(lost)?)?;
+        let commons = Commons::open(take_over(commons).map_err(lost)?)?;
         let mut maps = Vec::with_capacity(boards.len());
         for board in boards {
             maps.push((Scoreboard::open(take_over(board.fd).map_err(lost)?)?, board.seen));
@@ -86,7 +86,7 @@ impl Supervisor {
             records: records.into_iter().collect(),
             processes: std::collections::BTreeMap::new(),
             state,
-            shared: SharedMemory { scoreboard, epochs },
+            shared: SharedMemory { scoreboard, commons },
             folds,
             own_seat,
             installed,

@@ -249,7 +249,7 @@ impl Supervisor {
             control: self.control.save(),
             listeners: self.listeners.save(),
             boards: boards.chain(older).collect(),
-            epochs: raw(&self.shared.epochs),
+            commons: raw(&self.shared.commons),
             revisions,
             programs,
             processes: processes.collect(),
@@ -274,7 +274,7 @@ impl Supervisor {
         state: &'a OwnedFd,
         settings: &'a OwnedFd,
     ) -> impl Iterator<Item = BorrowedFd<'a>> {
-        let shared = [self.shared.scoreboard.as_fd(), self.shared.epochs.as_fd(), self.instance.lock().as_fd()];
+        let shared = [self.shared.scoreboard.as_fd(), self.shared.commons.as_fd(), self.instance.lock().as_fd()];
         let carriers = [this, state, settings].map(AsFd::as_fd);
         let snapshots = self.revisions.iter().map(|(_, revision)| revision.snapshot.as_fd());
         let programs = self.revisions.iter().filter_map(|(_, revision)| match &revision.program {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use task_mcp_config::Settings;
 use task_mcp_link::{Decoder, FromProcess, Received, ToProcess, encode};
-use task_mcp_scoreboard::{Epochs, Role, Sample, Scoreboard, SeatState, monotonic_ms};
+use task_mcp_scoreboard::{Commons, Role, Sample, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_supervisor::{
     Configured, Exit, Installed, Launch, Logs, Passed, Ready, Request, Response, control, run_program,
 };
@@ -448,7 +448,7 @@ impl Fake {
         }
         let scoreboard = Scoreboard::open(self.take("--scoreboard-fd")).unwrap();
         let seat = scoreboard.seat(self.number("--seat") as u16).unwrap();
-        assert_ne!(Epochs::open(self.take("--epochs-fd")).unwrap().incarnation(), 0);
+        assert_ne!(Commons::open(self.take("--commons-fd")).unwrap().incarnation(), 0);
         seat.begin(
             std::process::id(),
             slot.parse().unwrap_or(0),
@@ -511,7 +511,7 @@ impl Fake {
     /// A process has what it was given, and nothing else of the supervisor's.
     fn check_inheritance(&self) {
         let given =
-            ["--link-fd", "--settings-fd", "--scoreboard-fd", "--epochs-fd"].map(|name| self.number(name) as RawFd);
+            ["--link-fd", "--settings-fd", "--scoreboard-fd", "--commons-fd"].map(|name| self.number(name) as RawFd);
         let given: Vec<RawFd> = given.into_iter().chain(self.listeners.iter().copied()).collect();
         for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
             let fd: RawFd = entry.file_name().to_str().unwrap().parse().unwrap();

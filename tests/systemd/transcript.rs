@@ -86,7 +86,7 @@ fn start_restart_scale_and_stop_are_told_in_order() {
         manager.until("READY=1"),
         [
             store("admin"),
-            store("epochs"),
+            store("commons"),
             store("scoreboard"),
             store("slot-0"),
             store("slot-1"),

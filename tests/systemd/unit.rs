@@ -10,7 +10,7 @@ use crate::{
     support::{eventually, modern_call},
 };
 
-/// Slot sockets, admin socket, epochs, scoreboard.
+/// Slot sockets, admin socket, commons, scoreboard.
 const KEPT: &str = "5";
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use task_mcp_cache::Cache;
 use task_mcp_changes::Store;
 use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::{Scoreboard, Seat};
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub(crate) executor: Executor,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) cache: Cache,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use task_mcp_changes::{EpochSource, FilesStore, Offload, Store, StoreOptions};
+use task_mcp_cache::Cache;
+use task_mcp_changes::{FilesStore, Offload, Store, StoreOptions};
 use task_mcp_config::Settings;
-use task_mcp_scoreboard::{Scoreboard, Seat};
+use task_mcp_scoreboard::{Commons, Scoreboard, Seat};
+use task_mcp_state::State;
 use task_mcp_telemetry::Metrics;
 use task_mcp_tools::{Executor, Inventory, Limits, Pool, Registry, Tool, builtin_tools};
 
+use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 
 /// The parts, joined.
@@ -21,27 +24,70 @@ pub struct Assembly {
     pub scoreboard: Scoreboard,
     /// Handles on the seat's series.
     pub metrics: Metrics,
+    /// Results of tools.
+    pub cache: Cache,
+    /// What outlives this process.
+    pub state: State,
     /// Runs calls.
     pub executor: Executor,
     /// Where files are touched.
     pub pool: Pool,
 }
 
+/// The memory of an instance, and this process's place in it.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// What each process does.
+    pub scoreboard: Scoreboard,
+    /// What all have in common.
+    pub commons: Commons,
+    /// The row of this process.
+    pub seat: Seat,
+}
+
 impl Assembly {
-    /// Joins the parts as `settings` say. `tools` come beside the built-in ones; `threads` is what this process gets of the pool.
+    /// Joins the parts of a process of an instance as `settings` say; within a tokio runtime. `tools` come beside the built-in
+    /// ones; `threads` is what this process gets of the pool.
     ///
     /// # Errors
-    /// The tree cannot be opened, tools do not fit together, the scoreboard was planned for others, no threads.
+    /// The tree cannot be opened, tools do not fit together, the scoreboard was planned for others, no threads, or cache and state
+    /// cannot be opened.
     pub fn new(
         settings: &Settings,
         tools: Vec<Arc<dyn Tool>>,
-        scoreboard: &Scoreboard,
-        seat: &Seat,
-        epochs: Arc<dyn EpochSource>,
+        memory: &Memory,
         threads: usize,
     ) -> Result<Self, WorkerError> {
+        Self::join(settings, tools, memory, threads, |metrics| {
+            let id = store_id(settings);
+            let cache =
+                Cache::open(settings, &id, &memory.commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
+            let state = State::open(settings, &memory.commons, metrics.state.clone(), metrics.state_redis.clone())?;
+            Ok((cache, state))
+        })
+    }
+
+    /// The same for a process that runs alone, beside an instance or without: it keeps no results and shares no state.
+    ///
+    /// # Errors
+    /// As [`Assembly::new`].
+    pub fn alone(settings: &Settings, tools: Vec<Arc<dyn Tool>>, memory: &Memory) -> Result<Self, WorkerError> {
+        Self::join(settings, tools, memory, 1, |metrics| {
+            Ok((Cache::none(&memory.commons, metrics.cache.clone()), State::alone(metrics.state.clone())))
+        })
+    }
+
+    fn join(
+        settings: &Settings,
+        tools: Vec<Arc<dyn Tool>>,
+        memory: &Memory,
+        threads: usize,
+        open: impl FnOnce(&Metrics) -> Result<(Cache, State), WorkerError>,
+    ) -> Result<Self, WorkerError> {
         let inventory = Inventory::with(&tools);
-        let metrics = Metrics::bind(scoreboard, seat, &inventory.names(), inventory.codes())?;
+        let metrics = Metrics::bind(&memory.scoreboard, &memory.seat, &inventory.names(), inventory.codes())?;
+        let (cache, state) = open(&metrics)?;
+        let epochs = Arc::new(TreeEpoch::new(memory.commons.epochs()));
         let pool = Pool::start(threads, settings.tools.queue as usize, &metrics.tools).map_err(WorkerError::Pool)?;
         let offload: Arc<dyn Offload> = Arc::new(pool.clone());
         let options =
@@ -49,8 +95,19 @@ impl Assembly {
         let store: Arc<dyn Store> = Arc::new(FilesStore::open(&settings.store.root, options, epochs, offload)?);
         let registry = Arc::new(Registry::new(builtin_tools(&store).into_iter().chain(tools).collect())?);
         let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone());
-        Ok(Self { store, registry, scoreboard: scoreboard.clone(), metrics, executor, pool })
+        let scoreboard = memory.scoreboard.clone();
+        Ok(Self { store, registry, scoreboard, metrics, cache, state, executor, pool })
     }
+}
+
+/// Names the data in a cache that machines share: what the settings say, else this machine and the root.
+pub(crate) fn store_id(settings: &Settings) -> String {
+    if !settings.store.id.is_empty() {
+        return settings.store.id.clone();
+    }
+    let root = std::fs::canonicalize(&settings.store.root).unwrap_or_else(|_| settings.store.root.clone());
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    format!("{}:{}", machine.trim(), root.display())
 }
 
 /// What one call may cost.

@@ -6,14 +6,14 @@ use task_mcp_scoreboard::Epochs;
 /// The epoch of the whole tree: one number all processes of the instance share. A write bumps it before it answers, and every
 /// read of an index compares it, so that no two workers disagree after a write.
 #[derive(Debug, Clone)]
-pub struct TreeEpoch(Epochs);
+pub(crate) struct TreeEpoch(Epochs);
 
 /// The tag under which the tree's epoch is kept.
 const TAG: &str = "tree";
 
 impl TreeEpoch {
     /// The tree's epoch in `epochs`.
-    pub fn new(epochs: Epochs) -> Self {
+    pub(crate) fn new(epochs: Epochs) -> Self {
         Self(epochs)
     }
 }

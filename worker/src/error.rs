@@ -21,7 +21,7 @@ pub enum WorkerError {
     /// The snapshot holds no settings.
     #[error("the snapshot of the settings is not one of this version")]
     Settings(#[from] task_mcp_config::ConfigError),
-    /// The scoreboard or the epochs cannot be mapped.
+    /// The scoreboard or the commons cannot be mapped.
     #[error("the shared memory cannot be mapped")]
     Scoreboard(#[from] task_mcp_scoreboard::ScoreboardError),
     /// The seat does not exist.
@@ -33,6 +33,12 @@ pub enum WorkerError {
     /// The tree cannot be opened.
     #[error("the tree cannot be opened")]
     Store(#[from] task_mcp_changes::ChangesError),
+    /// The cache cannot be set up.
+    #[error(transparent)]
+    Cache(#[from] task_mcp_cache::CacheError),
+    /// The state cannot be opened.
+    #[error("the state cannot be opened")]
+    State(#[from] task_mcp_state::StateError),
     /// The tools do not fit together.
     #[error(transparent)]
     Registry(#[from] task_mcp_tools::RegistryError),
@@ -61,8 +67,8 @@ impl WorkerError {
     /// not give now, 70 for what should not happen.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Store(_) => 78,
-            Self::Pool(_) | Self::Listen(_) | Self::Watcher(_) => 69,
+            Self::Settings(_) | Self::Store(_) | Self::Cache(_) => 78,
+            Self::Pool(_) | Self::Listen(_) | Self::Watcher(_) | Self::State(_) => 69,
             Self::Inherit { .. }
             | Self::Snapshot(_)
             | Self::Scoreboard(_)

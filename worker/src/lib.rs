@@ -42,8 +42,7 @@ mod signals;
 mod worker;
 
 pub use admin::run_admin;
-pub use assembly::Assembly;
-pub use epochs::TreeEpoch;
+pub use assembly::{Assembly, Memory};
 pub use error::WorkerError;
 pub use faults::Faults;
 pub use process::{Boot, Build, Exit, Logs};

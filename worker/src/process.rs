@@ -7,7 +7,7 @@ use rustix::fs::fstat;
 use rustix::io::pread;
 use task_mcp_config::Settings;
 use task_mcp_config::settings::{LogLevel, Telemetry};
-use task_mcp_scoreboard::{Epochs, Role, Scoreboard, Seat, monotonic_ms};
+use task_mcp_scoreboard::{Commons, Role, Scoreboard, Seat, monotonic_ms};
 
 use crate::error::WorkerError;
 use crate::inherit::inherit;
@@ -28,8 +28,8 @@ pub struct Boot {
     pub settings_fd: RawFd,
     /// Sealed memfd of the scoreboard.
     pub scoreboard_fd: RawFd,
-    /// Sealed memfd of the epochs.
-    pub epochs_fd: RawFd,
+    /// Sealed memfd of the commons.
+    pub commons_fd: RawFd,
     /// Listening sockets.
     pub listen_fds: Vec<RawFd>,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Process {
     pub(crate) settings: Settings,
     pub(crate) scoreboard: Scoreboard,
     pub(crate) seat: Seat,
-    pub(crate) epochs: Epochs,
+    pub(crate) commons: Commons,
     pub(crate) link: OwnedFd,
     pub(crate) listeners: Vec<TcpListener>,
 }
@@ -86,7 +86,7 @@ impl Process {
         let settings = read_snapshot(&inherit(boot.settings_fd, "settings")?)?;
         (logs.start)(&settings.telemetry);
         let scoreboard = Scoreboard::open(inherit(boot.scoreboard_fd, "scoreboard")?)?;
-        let epochs = Epochs::open(inherit(boot.epochs_fd, "epochs")?)?;
+        let commons = Commons::open(inherit(boot.commons_fd, "commons")?)?;
         let link = inherit(boot.link_fd, "link")?;
         let listeners = boot
             .listen_fds
@@ -95,7 +95,7 @@ impl Process {
             .collect::<Result<_, _>>()?;
         let seat = scoreboard.seat(boot.seat).ok_or(WorkerError::Seat(boot.seat))?;
         seat.begin(std::process::id(), boot.slot, boot.generation, role, monotonic_ms());
-        Ok(Self { settings, scoreboard, seat, epochs, link, listeners })
+        Ok(Self { settings, scoreboard, seat, commons, link, listeners })
     }
 }
 

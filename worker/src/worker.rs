@@ -19,10 +19,9 @@ use tokio::sync::watch;
 
 use crate::adopted::{self, Adopter};
 use crate::app::App;
-use crate::assembly::{Assembly, call_limits};
+use crate::assembly::{Assembly, Memory, call_limits};
 use crate::connections::{ConnectionLimits, application, count};
 use crate::drain::drain;
-use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
@@ -58,14 +57,14 @@ async fn serve(
     logs: Logs,
 ) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
-    let Process { settings, scoreboard, seat, epochs, link, listeners } = process;
+    let Process { settings, scoreboard, seat, commons, link, listeners } = process;
     let mut link = Link::new(link)?;
     link.tell(&hello(boot, build)).await?;
     let listening = addresses(&listeners);
-    let epochs = Arc::new(TreeEpoch::new(epochs));
+    let memory = Memory { scoreboard, commons, seat: seat.clone() };
     let readiness = Readiness::default();
     let warm = readiness.latch();
-    let started = Assembly::new(&settings, tools, &scoreboard, &seat, epochs, pool_threads(&settings))
+    let started = Assembly::new(&settings, tools, &memory, pool_threads(&settings))
         .and_then(|assembly| start(&settings, build, assembly, &seat, readiness, Arc::clone(&faults), listeners));
     let (app, server) = match started {
         Ok(started) => started,
@@ -177,6 +176,7 @@ fn build_app(
         executor: assembly.executor,
         pool: assembly.pool,
         store: assembly.store,
+        cache: assembly.cache,
         live: ArcSwap::from_pointee(Live::new(settings)),
         readiness,
         metrics: assembly.metrics,
@@ -264,7 +264,7 @@ mod tests {
     use task_mcp_config::{Sources, load};
     use task_mcp_link::{Decoder, Received, ToProcess};
     use task_mcp_mcp::CallResult;
-    use task_mcp_scoreboard::{Epochs, Plan, Scoreboard};
+    use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
     use task_mcp_tools::{Call, Inventory, Principal, ToolError};
 
     use super::*;
@@ -303,8 +303,8 @@ mod tests {
         let series = task_mcp_telemetry::plan(&inventory.names(), inventory.codes());
         let scoreboard = Scoreboard::create(&Plan { seats: 1, series }).unwrap();
         let seat = scoreboard.seat(0).unwrap();
-        let epochs = Arc::new(TreeEpoch::new(Epochs::create().unwrap()));
-        let assembly = Assembly::new(&before, vec![], &scoreboard, &seat, epochs, 1).unwrap();
+        let memory = Memory { scoreboard, commons: Commons::create().unwrap(), seat: seat.clone() };
+        let assembly = Assembly::alone(&before, vec![], &memory).unwrap();
         let build = Build { version: "1".into(), build: "1".into() };
         let no_faults = Arc::new(Armed::new(Faults::default(), 0));
         let app = build_app(&before, &build, assembly, &seat, Readiness::default(), no_faults).unwrap();

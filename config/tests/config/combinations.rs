@@ -49,6 +49,21 @@ fn a_worker_is_not_recycled_for_what_it_needs_from_its_start() {
 }
 
 #[test]
+fn what_uses_redis_names_one() {
+    for key in ["cache.backend", "state.backend"] {
+        let said = Fixture::new().set(&format!("{key}=redis")).problem();
+        assert!(said.starts_with(key) && said.contains("set redis.url"), "{said}");
+        Fixture::new().set(&format!("{key}=redis")).env("REDIS_URL", "redis://127.0.0.1:1").loaded();
+    }
+    let sentinel = || Fixture::new().set("redis.topology=sentinel");
+    assert!(sentinel().problem().contains("sentinels may watch many"));
+    sentinel().set("redis.sentinel_master=main").loaded();
+    assert!(Fixture::new().set("redis.tls_key=k").problem().contains("redis.tls_cert and redis.tls_key together"));
+    let retry = Fixture::new().set("redis.retry_ms=500").set("redis.retry_max_ms=499");
+    assert!(retry.problem().contains("below redis.retry_ms, 500 ms"));
+}
+
+#[test]
 fn certificate_and_key_come_together() {
     assert!(Fixture::new().env("TLS_CERT", "c").problem().contains("only one is set"));
     assert!(Fixture::new().set("tls.client_ca=c").problem().contains("set tls.cert and tls.key too"));
@@ -95,10 +110,8 @@ fn weak_tokens_warn_and_unusable_ones_are_refused() {
 #[test]
 fn a_key_without_effect_warns_only_when_it_differs_from_the_default() {
     for (set, key) in [
-        ("cache.backend=redis", "cache.backend"),
         ("store.backend=postgres", "store.backend"),
-        ("limits.requests_per_minute=60", "limits.requests_per_minute"),
-        ("supervisor.state_dir=/somewhere", "supervisor.state_dir"),
+        ("auth.tokens_file=/somewhere", "auth.tokens_file"),
         ("auth.jwt.issuer=https://issuer", "auth.jwt.issuer"),
     ] {
         let said = Fixture::new().set(set).warning();

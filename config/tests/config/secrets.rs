@@ -24,7 +24,7 @@ fn whatever_debug_hides_render_hides() {
             }
         }
     }
-    assert_eq!(hidden, 5, "tokens, sealing keys, admin token and two URLs");
+    assert_eq!(hidden, 6, "tokens, sealing keys, admin token, sentinels' password and two URLs");
 }
 
 fn pointers(value: &serde_json::Value) -> Vec<String> {

@@ -1,9 +1,9 @@
-//! Shared memory that all processes of an instance map: what each process is doing, every metric, and the epochs that
-//! decide whether a cached result is still true.
+//! Shared memory that all processes of an instance map: what each process is doing, every metric, and what they hold in
+//! common: the epochs that decide whether a cached result is still true, leases, limits.
 //!
 //! Two sealed memfds. The [`Scoreboard`] holds a directory of metric series, written once before any process starts, and
-//! one row ("seat") for each process. [`Epochs`] lie in a memfd of their own whose layout never changes, so that processes
-//! of different versions agree about them.
+//! one row ("seat") for each process. The [`Commons`] lie in a memfd of their own whose layout never changes, so that
+//! processes of different versions agree about them.
 //!
 //! Layout of this crate:
 //! - `plan.rs`   what is asked for: seats, metric series and their limits
@@ -13,7 +13,7 @@
 //! - `seat.rs`   the row of one process
 //! - `series.rs` handles on one metric of one seat, and samples
 //! - `fold.rs`   takes the counts of an older scoreboard over
-//! - `epochs.rs` tag epochs
+//! - `commons/`  tag epochs, leases, rate limits, connections by address
 //! - `clock.rs`  the clock of heartbeats
 //! - `error.rs`  what can fail
 //!
@@ -44,7 +44,7 @@
 
 mod board;
 mod clock;
-mod epochs;
+mod commons;
 mod error;
 mod fold;
 mod layout;
@@ -55,7 +55,7 @@ mod series;
 
 pub use board::{Scoreboard, Totals};
 pub use clock::monotonic_ms;
-pub use epochs::{EPOCH_CELLS, Epochs};
+pub use commons::{Commons, EPOCH_CELLS, Epochs, Fence, Leased, Leases, Remote, RemoteTrust};
 pub use error::ScoreboardError;
 pub use fold::Fold;
 pub use plan::{

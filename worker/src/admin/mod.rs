@@ -14,12 +14,15 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt};
 use arc_swap::ArcSwapOption;
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use task_mcp_cache::Cache;
 use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
 use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
-use task_mcp_telemetry::exposition;
+use task_mcp_state::State;
+use task_mcp_telemetry::{Metrics, exposition};
 use tokio::time::timeout;
 
+use crate::assembly::store_id;
 use crate::bearer::bearer;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
@@ -43,14 +46,21 @@ struct AdminApp {
 /// What was inherited cannot be served.
 pub fn run_admin(boot: &Boot, build: &Build, tools: &[&str], codes: &[&str], logs: Logs) -> Result<Exit, WorkerError> {
     let process = Process::adopt(boot, Role::Admin, logs)?;
-    let metrics = task_mcp_telemetry::Metrics::bind(&process.scoreboard, &process.seat, tools, codes)?;
-    let epoch = TreeEpoch::new(process.epochs.clone());
-    watcher::watch(&process.settings.store, epoch, metrics.tree_changes_seen)?;
-    rt::System::new().block_on(serve(boot, build, process, logs))
+    let metrics = Metrics::bind(&process.scoreboard, &process.seat, tools, codes)?;
+    let epoch = TreeEpoch::new(process.commons.epochs());
+    watcher::watch(&process.settings.store, epoch, metrics.tree_changes_seen.clone())?;
+    rt::System::new().block_on(serve(boot, build, process, &metrics, logs))
 }
 
-async fn serve(boot: &Boot, build: &Build, process: Process, logs: Logs) -> Result<Exit, WorkerError> {
+async fn serve(
+    boot: &Boot,
+    build: &Build,
+    process: Process,
+    metrics: &Metrics,
+    logs: Logs,
+) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
+    keep_house(&process, metrics)?;
     let seat = process.seat.clone();
     let mut link = Link::new(process.link)?;
     link.tell(&hello(boot, build)).await?;
@@ -66,7 +76,7 @@ async fn serve(boot: &Boot, build: &Build, process: Process, logs: Logs) -> Resu
         rt::spawn(beat(beating.clone()));
         App::new()
             .app_data(app.clone())
-            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+            .service(web::resource("/metrics").route(web::get().to(show_metrics)).route(web::head().to(show_metrics)))
             .default_service(web::to(not_found))
     })
     .workers(1)
@@ -93,6 +103,17 @@ async fn serve(boot: &Boot, build: &Build, process: Process, logs: Logs) -> Resu
     Ok(Exit::Drained)
 }
 
+/// Does the chores of the machine for cache and state, beside the listener.
+fn keep_house(process: &Process, metrics: &Metrics) -> Result<(), WorkerError> {
+    let (settings, commons) = (&process.settings, &process.commons);
+    let id = store_id(settings);
+    let cache = Cache::open(settings, &id, commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
+    let state = State::open(settings, commons, metrics.state.clone(), metrics.state_redis.clone())?;
+    rt::spawn(async move { cache.keep_house().await });
+    rt::spawn(async move { state.keep_house().await });
+    Ok(())
+}
+
 /// Does what the supervisor says until it asks for the end, or is gone.
 async fn told_to_end(link: &mut Link, app: &AdminApp, logs: Logs) {
     while let Some(told) = link.next().await {
@@ -115,7 +136,7 @@ fn token_hash(settings: &Settings) -> Option<Arc<blake3::Hash>> {
 /// Scrapers and operators, not clients.
 const CONNECTIONS_MAX: usize = 64;
 
-async fn metrics(request: HttpRequest, app: Data<AdminApp>) -> HttpResponse {
+async fn show_metrics(request: HttpRequest, app: Data<AdminApp>) -> HttpResponse {
     if !app.admits(&request) {
         return HttpResponse::Unauthorized()
             .insert_header((WWW_AUTHENTICATE, "Bearer realm=\"task-mcp admin\""))

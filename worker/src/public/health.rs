@@ -27,7 +27,10 @@ pub(crate) async fn healthz(app: Data<App>) -> HttpResponse {
 /// `GET /readyz`: the process may be sent requests; 503 before it is warm and while it drains.
 pub(crate) async fn readyz(app: Data<App>) -> HttpResponse {
     let ready = app.readiness.is_ready();
+    let cache = app.cache.health();
     let status = match (ready, app.readiness.is_draining()) {
+        // Every call is served all the same, only slower: the process stays ready.
+        (true, _) if cache.reason.is_some() => "degraded",
         (true, _) => "ready",
         (false, true) => "draining",
         (false, false) => "starting",
@@ -40,7 +43,10 @@ pub(crate) async fn readyz(app: Data<App>) -> HttpResponse {
             "timestamp": Timestamp::now().to_string(),
             "uptime": app.started.elapsed().as_secs(),
             "version": app.version,
-            "dependencies": { "store": { "kind": store_kind(&app) } },
+            "dependencies": {
+                "store": { "kind": store_kind(&app) },
+                "cache": { "configured": cache.configured, "inForce": cache.in_force, "reason": cache.reason },
+            },
         }),
     )
 }

@@ -1,9 +1,15 @@
 //! The series of an instance as a plan for the scoreboard, and a process's handles on them.
 
+use std::time::Duration;
+
 use task_mcp_scoreboard::{Counter, Gauge, Histogram, Kind, Scoreboard, Seat, Series};
 
+use crate::cache::CacheMetrics;
 use crate::http::HttpMetrics;
+use crate::limits::LimitMetrics;
 use crate::names;
+use crate::redis::RedisMetrics;
+use crate::state::StateMetrics;
 use crate::tools::ToolMetrics;
 
 /// The scoreboard's directory is not the plan of this build: another version made it.
@@ -19,6 +25,11 @@ pub struct UnplannedSeries {
 pub fn plan(tools: &[&str], codes: &[&str]) -> Vec<Series> {
     let mut all = HttpMetrics::plan();
     all.extend(ToolMetrics::plan(tools, codes));
+    all.extend(CacheMetrics::plan(tools));
+    all.extend(RedisMetrics::plan("cache"));
+    all.extend(RedisMetrics::plan("state"));
+    all.extend(StateMetrics::plan());
+    all.extend(LimitMetrics::plan());
     all.push(series(names::SSE_ACTIVE, Kind::Gauge, &[], false));
     all.push(series(names::TREE_CHANGES_SEEN, Kind::Counter, &[], false));
     all
@@ -31,6 +42,16 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Tool calls.
     pub tools: ToolMetrics,
+    /// The shared cache.
+    pub cache: CacheMetrics,
+    /// The cache's connection to Redis.
+    pub cache_redis: RedisMetrics,
+    /// The state's connection to Redis.
+    pub state_redis: RedisMetrics,
+    /// State and event bus.
+    pub state: StateMetrics,
+    /// Limits.
+    pub limits: LimitMetrics,
     /// Open event streams.
     pub sse_active: Gauge,
     /// Edits seen by the watcher.
@@ -52,6 +73,11 @@ impl Metrics {
         Ok(Self {
             http: HttpMetrics::bind(binder)?,
             tools: ToolMetrics::bind(binder, tools.len(), codes.len())?,
+            cache: CacheMetrics::bind(binder, tools.len())?,
+            cache_redis: RedisMetrics::bind(binder)?,
+            state_redis: RedisMetrics::bind(binder)?,
+            state: StateMetrics::bind(binder)?,
+            limits: LimitMetrics::bind(binder)?,
             sse_active: binder.gauge()?,
             tree_changes_seen: binder.counter()?,
         })
@@ -70,6 +96,10 @@ impl Binder<'_> {
         self.seat.counter(index).ok_or(UnplannedSeries { index })
     }
 
+    pub(crate) fn counters(&mut self, count: usize) -> Result<Vec<Counter>, UnplannedSeries> {
+        (0..count).map(|_| self.counter()).collect()
+    }
+
     pub(crate) fn gauge(&mut self) -> Result<Gauge, UnplannedSeries> {
         let index = self.advance();
         self.seat.gauge(index).ok_or(UnplannedSeries { index })
@@ -85,6 +115,11 @@ impl Binder<'_> {
         self.next += 1;
         index
     }
+}
+
+/// As many as a cell holds.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn series(name: &str, kind: Kind, labels: &[(&str, &str)], omit_zero: bool) -> Series {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use task_mcp_scoreboard::{Counter, Histogram, Kind, Series};
+use task_mcp_scoreboard::{Counter, Gauge, Histogram, Kind, Series};
 
-use crate::metrics::{Binder, UnplannedSeries, series};
+use crate::metrics::{Binder, UnplannedSeries, nanoseconds, series};
 use crate::names;
 
 /// A process's handles on the series of tools. A tool is its place in the registry, an error code its place in the registry's
@@ -15,13 +15,16 @@ pub struct ToolMetrics {
     errors: Vec<Counter>,
     codes: usize,
     panics: Counter,
+    /// Jobs that wait for a thread of the pool.
+    pub pool_queue: Gauge,
+    pool_wait: Histogram,
 }
 
 impl ToolMetrics {
     /// Counts one call, whatever its outcome.
     pub fn executed(&self, tool: usize, duration: Duration) {
         if let Some(histogram) = self.durations.get(tool) {
-            histogram.observe_ns(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+            histogram.observe_ns(nanoseconds(duration));
         }
     }
 
@@ -37,6 +40,11 @@ impl ToolMetrics {
         self.panics.add(1);
     }
 
+    /// Observes how long a job waited for a thread of the pool.
+    pub fn pool_waited(&self, waited: Duration) {
+        self.pool_wait.observe_ns(nanoseconds(waited));
+    }
+
     pub(crate) fn plan(tools: &[&str], codes: &[&str]) -> Vec<Series> {
         let bounds_ns = names::TOOL_BOUNDS_NS.to_vec();
         let durations = tools.iter().map(|tool| {
@@ -47,15 +55,23 @@ impl ToolMetrics {
             let codes = codes.iter().copied().chain(["other"]);
             codes.map(|code| series(names::TOOL_ERRORS, Kind::Counter, &[("tool", tool), ("code", code)], true))
         });
-        durations.chain(errors).chain([series(names::TOOL_PANICS, Kind::Counter, &[], false)]).collect()
+        let wait = Kind::Histogram { bounds_ns: names::TOOL_BOUNDS_NS.to_vec() };
+        let rest = [
+            series(names::TOOL_PANICS, Kind::Counter, &[], false),
+            series(names::POOL_QUEUE, Kind::Gauge, &[], false),
+            series(names::POOL_WAIT, wait, &[], false),
+        ];
+        durations.chain(errors).chain(rest).collect()
     }
 
     pub(crate) fn bind(binder: &mut Binder<'_>, tools: usize, codes: usize) -> Result<Self, UnplannedSeries> {
         Ok(Self {
             durations: (0..tools).map(|_| binder.histogram()).collect::<Result<_, _>>()?,
-            errors: (0..tools * (codes + 1)).map(|_| binder.counter()).collect::<Result<_, _>>()?,
+            errors: binder.counters(tools * (codes + 1))?,
             codes,
             panics: binder.counter()?,
+            pool_queue: binder.gauge()?,
+            pool_wait: binder.histogram()?,
         })
     }
 }

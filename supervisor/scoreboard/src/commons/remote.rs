@@ -1,0 +1,146 @@
+//! What this machine knows of the epochs of a cache that machines share.
+//!
+//! Two words of trust, then for each cell of [`EPOCH_CELLS`](super::EPOCH_CELLS) the highest remote epoch anybody here has seen,
+//! and the number of bumps that could not be sent. The cells are those of the local epochs.
+//!
+//! | word | writer | when its writer dies |
+//! |---|---|---|
+//! | trusted until | the admin process | the time passes, and nobody trusts |
+//! | remote incarnation | the admin process, before "trusted until" | as above |
+//! | known | any process, `fetch_max` | kept |
+//! | pending | any process, `fetch_add`; who has sent them subtracts what it sent | kept: the next admin process sends them |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::EPOCH_CELLS;
+use crate::memory::Region;
+
+pub(super) const WORDS: usize = FIRST_CELL + EPOCH_CELLS * 2;
+const TRUSTED_UNTIL_MS: usize = 0;
+const INCARNATION: usize = 1;
+const PENDING_TOTAL: usize = 2;
+const FIRST_CELL: usize = 16;
+
+/// What is known of the remote epochs. Cloning is cheap and shares the mapping.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    region: Arc<Region>,
+    at: usize,
+}
+
+/// Until when, and of which incarnation of the remote epochs, what is known may be taken for the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteTrust {
+    /// In milliseconds of CLOCK_MONOTONIC; 0 is never.
+    pub until_ms: u64,
+    /// What the known epochs are epochs of.
+    pub incarnation: u64,
+}
+
+impl Remote {
+    pub(super) fn new(region: Arc<Region>, at: usize) -> Self {
+        Self { region, at }
+    }
+
+    /// Who may trust what is known, as long as the admin process keeps it up to date.
+    pub fn trust(&self) -> RemoteTrust {
+        let until_ms = self.load(TRUSTED_UNTIL_MS);
+        RemoteTrust { until_ms, incarnation: self.load(INCARNATION) }
+    }
+
+    /// Says until when what is known is the truth. Another incarnation forgets what was known of the one before.
+    pub fn set_trust(&self, trust: RemoteTrust) {
+        if self.load(INCARNATION) != trust.incarnation {
+            self.store(TRUSTED_UNTIL_MS, 0);
+            for cell in 0..EPOCH_CELLS {
+                self.store(FIRST_CELL + cell, 0);
+            }
+            self.store(INCARNATION, trust.incarnation);
+        }
+        self.store(TRUSTED_UNTIL_MS, trust.until_ms);
+    }
+
+    /// The highest epoch of a cell anybody here has seen.
+    pub fn known(&self, cell: usize) -> u64 {
+        self.cell(cell).map_or(0, |at| self.load(at))
+    }
+
+    /// Somebody has seen this epoch.
+    pub fn learn(&self, cell: usize, epoch: u64) {
+        if let Some(word) = self.cell(cell).and_then(|at| self.region.word(self.at + at)) {
+            word.fetch_max(epoch, Ordering::AcqRel);
+        }
+    }
+
+    /// Bumps of a cell that could not be sent yet.
+    pub fn pending(&self, cell: usize) -> u64 {
+        self.cell(cell).map_or(0, |at| self.load(at + EPOCH_CELLS))
+    }
+
+    /// Bumps of all cells that could not be sent yet; 0 only if each cell has none.
+    pub fn pending_total(&self) -> u64 {
+        self.load(PENDING_TOTAL)
+    }
+
+    /// A bump of a cell could not be sent.
+    pub fn add_pending(&self, cell: usize) {
+        if let Some(at) = self.cell(cell) {
+            self.add(PENDING_TOTAL, 1);
+            self.add(at + EPOCH_CELLS, 1);
+        }
+    }
+
+    /// So many bumps of a cell were sent.
+    pub fn subtract_pending(&self, cell: usize, sent: u64) {
+        if let Some(at) = self.cell(cell) {
+            self.add(at + EPOCH_CELLS, sent.wrapping_neg());
+            self.add(PENDING_TOTAL, sent.wrapping_neg());
+        }
+    }
+
+    fn cell(&self, cell: usize) -> Option<usize> {
+        (cell < EPOCH_CELLS).then_some(FIRST_CELL + cell)
+    }
+
+    fn load(&self, at: usize) -> u64 {
+        self.region.word(self.at + at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn store(&self, at: usize, value: u64) {
+        if let Some(word) = self.region.word(self.at + at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    fn add(&self, at: usize, value: u64) {
+        if let Some(word) = self.region.word(self.at + at) {
+            word.fetch_add(value, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Commons;
+
+    #[test]
+    fn another_incarnation_forgets_what_was_known_and_keeps_what_is_to_be_sent() {
+        let remote = Commons::create().unwrap().remote();
+        remote.set_trust(RemoteTrust { until_ms: 10, incarnation: 1 });
+        remote.learn(3, 8);
+        remote.learn(3, 5);
+        remote.add_pending(3);
+        assert_eq!((remote.known(3), remote.pending(3), remote.pending_total()), (8, 1, 1));
+        remote.set_trust(RemoteTrust { until_ms: 20, incarnation: 1 });
+        assert_eq!(remote.known(3), 8);
+        remote.set_trust(RemoteTrust { until_ms: 30, incarnation: 2 });
+        assert_eq!((remote.known(3), remote.pending(3)), (0, 1));
+        remote.subtract_pending(3, 1);
+        assert_eq!((remote.pending(3), remote.pending_total()), (0, 0));
+        remote.learn(EPOCH_CELLS, 1);
+        assert_eq!(remote.known(EPOCH_CELLS), 0);
+    }
+}

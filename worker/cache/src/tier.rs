@@ -1,0 +1,85 @@
+//! What a shared tier does. Each backend is one; all pass one suite of contract tests.
+
+use std::future::Future;
+use std::time::Duration;
+
+use task_mcp_telemetry::CacheFault;
+
+use crate::{Key, Tag, Value};
+
+/// What the epochs of some tags were at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    /// Which set of epochs these are numbers of; never 0.
+    pub(crate) incarnation: u64,
+    /// Cell and epoch of each tag, by cell, without repetition.
+    pub(crate) epochs: Vec<(u16, u64)>,
+}
+
+/// What is kept under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) value: Value,
+    /// Taken before the computation began.
+    pub(crate) stamps: Stamps,
+    /// For people: the tool and what it was asked.
+    pub(crate) name: String,
+    /// When the computation ended, in milliseconds since 1970.
+    pub(crate) created_ms: u64,
+    /// From then on it is fresh for so long.
+    pub(crate) fresh: Duration,
+    /// After that it may be answered for so long while it is computed anew.
+    pub(crate) stale: Duration,
+}
+
+/// What a look at a key found.
+#[derive(Debug, Clone)]
+pub(crate) enum Looked {
+    /// An entry all of whose tags are at its stamps, and whose stale time is not over.
+    Entry(Entry),
+    /// None; what is computed from now on carries these stamps.
+    Nothing(Stamps),
+    /// The tier cannot be asked or trusted now: what is computed is not kept.
+    Untrusted,
+}
+
+/// What became of a wish to be the one who computes.
+#[derive(Debug, Clone)]
+pub(crate) enum Lease {
+    /// The caller computes, renews the lease, stores with its token and gives it back.
+    Mine(Token),
+    /// Another process computes; look again, at the latest when its lease ends.
+    Held(Duration),
+    /// There is no lease to be had: the caller computes without.
+    None,
+}
+
+/// Tells one lease from every other of its key; the number grows with each lease of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// A shared tier. No operation takes longer than the budget of the settings; what fails is counted by the tier.
+pub(crate) trait Tier: Send + Sync + 'static {
+    /// Looks for an entry. On the hot path: no allocation but for what is copied out.
+    fn look(&self, key: &Key, tags: &[Tag]) -> impl Future<Output = Looked> + Send;
+
+    /// Asks to be the one who computes.
+    fn lease(&self, key: &Key) -> impl Future<Output = Lease> + Send;
+
+    /// Prolongs a lease; false if it is another's by now.
+    fn renew(&self, key: &Key, token: Token) -> impl Future<Output = bool> + Send;
+
+    /// Gives a lease back.
+    fn release(&self, key: &Key, token: Token) -> impl Future<Output = ()> + Send;
+
+    /// Keeps an entry, unless a tag has moved on or the lease is another's by now. Without a token there is no lease to lose.
+    fn store(
+        &self,
+        key: &Key,
+        entry: Entry,
+        token: Option<Token>,
+    ) -> impl Future<Output = Result<(), CacheFault>> + Send;
+
+    /// Moves the epochs of tags on, here and for everybody who shares the tier.
+    fn bump(&self, tags: &[Tag]) -> impl Future<Output = ()> + Send;
+}

