@@ -315,13 +315,16 @@ mod tests {
         assert_eq!(commons.addresses().count(key("192.0.2.1")), 0);
     }
 
+    /// Its id, its row, and what it has open by address.
+    type Process = (u32, AddressRow, Vec<(u8, Held)>);
+
     proptest! {
         /// Rows open, close and die; the count is that of a list.
         #[test]
         fn it_counts_like_a_list(steps in prop::collection::vec((0_usize..3, 0_u8..4, 0_u8..10), 1..150)) {
             let addresses = Commons::create().unwrap().addresses();
             let mut next_pid = 10;
-            let mut rows: Vec<(u32, AddressRow, Vec<(u8, Held)>)> = Vec::new();
+            let mut rows: Vec<Process> = Vec::new();
             for (index, address, what) in steps {
                 if rows.len() < 3 {
                     rows.push((next_pid, addresses.claim(next_pid).unwrap(), Vec::new()));
@@ -329,7 +332,7 @@ mod tests {
                     continue;
                 }
                 let key = key(&format!("10.0.0.{address}"));
-                let open = |rows: &[(u32, AddressRow, Vec<(u8, Held)>)]| {
+                let open = |rows: &[Process]| {
                     rows.iter().flat_map(|row| &row.2).filter(|(one, _)| *one == address).count() as u64
                 };
                 let before = open(&rows);
