@@ -116,7 +116,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("tools.deadline_ms", 10, 3_600_000, "milliseconds").takes(InPlace),
     number("tools.threads", 0, 1024, "threads").takes(NewWorkers),
     number("tools.queue", 1, 65_536, "jobs").takes(NewWorkers),
-    number("tools.concurrency", 1, 65_536, "calls").no_effect_yet().takes(InPlace),
+    number("tools.concurrency", 1, 65_536, "calls").takes(InPlace),
     text("supervisor.runtime_dir", checks::path).takes(NewInstance),
     text("supervisor.state_dir", checks::path).no_effect_yet().takes(NewInstance),
     text("supervisor.control_socket", checks::path).takes(NewInstance),

@@ -34,6 +34,8 @@ pub use metrics::Metrics;
 pub use process::{Process, Signal, Usage, signal};
 pub use rpc::{Answer, META, Session, modern, modern_call};
 pub use server::Server;
+#[allow(unused_imports, reason = "for tests of several instances")]
+pub use server::runs_in;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};
 pub use tree::Tree;

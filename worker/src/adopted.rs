@@ -83,6 +83,7 @@ async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>, limits: Connec
             async move { drop(closing.wait_for(|closing| *closing).await.map(|_| ())) }
         })
         .keep_alive(limits.keep_alive)
+        .h1_allow_half_closed(false)
         .client_request_timeout(limits.headers_timeout)
         .client_disconnect_timeout(limits.disconnect_timeout)
         .tcp_nodelay(true)

@@ -37,3 +37,10 @@ pub(crate) struct App {
     pub(crate) version: String,
     pub(crate) started: Instant,
 }
+
+impl App {
+    /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.pool.unfinished() + self.executor.unfinished()
+    }
+}

@@ -223,6 +223,8 @@ fn http_server(settings: &Settings, listeners: Vec<TcpListener>, app: web::Data<
     .workers(1)
     .disable_signals()
     .keep_alive(limits.keep_alive)
+    // A client that has closed its side is gone: what it asked for is not read any more, so a read ends.
+    .h1_allow_half_closed(false)
     .client_request_timeout(limits.headers_timeout)
     .client_disconnect_timeout(limits.disconnect_timeout)
     .max_connections(limits.most)
@@ -287,7 +289,7 @@ mod tests {
     }
 
     async fn call(app: &App) -> Result<CallResult, ToolError> {
-        app.executor.execute(&Call { principal: Principal::anonymous() }, "changes.active", "{}").await
+        app.executor.execute(&Call::new(Principal::anonymous()), "changes.active", "{}").await.outcome
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<A
     };
     // A client of MCP says so in its headers; a body without them may be of the other dialect.
     if headers.protocol_version.is_none() && (form == Form::Plain || seed::is_seed(&body)) {
-        return seed::respond_ndjson(&request, app, Call { principal }, &body);
+        return seed::respond_ndjson(&request, app, Call::new(principal), &body);
     }
     match app.engine.route(&body, &headers) {
         Route::Reply(reply) => respond(&request, reply),
@@ -46,7 +46,7 @@ pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<A
             if !app.executor.knows(call.name()) {
                 return respond(&request, call.refuse(call.unknown_tool()));
             }
-            let outcome = app.executor.execute(&Call { principal }, call.name(), call.arguments()).await;
+            let outcome = app.executor.execute(&Call::new(principal), call.name(), call.arguments()).await.outcome;
             let result = outcome.unwrap_or_else(|error| error.to_result());
             respond(&request, call.reply(&app.engine, &result))
         }

@@ -58,7 +58,7 @@ pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Da
         Err(refusal) => Err(refusal),
     };
     match asked {
-        Ok(asked) => respond_sse(&request, app, Call { principal }, asked, live.limits.heartbeat),
+        Ok(asked) => respond_sse(&request, app, Call::new(principal), asked, live.limits.heartbeat),
         Err(refusal) => refusal.respond(&request, Form::Plain),
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, 
         literal(&asked.tool),
     );
     let outcome = async move {
-        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await;
+        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await.outcome;
         let ts = Timestamp::now().as_millisecond();
         let mut lines = match outcome {
             Ok(result) => {
@@ -109,7 +109,7 @@ fn respond_sse(request: &HttpRequest, app: Data<App>, call: Call, asked: Asked, 
     let outcome = async move {
         let _open = open;
         let (started, started_at) = (Instant::now(), Timestamp::now());
-        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await;
+        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await.outcome;
         let (name, data) = event(&asked.tool, &outcome, started_at, started.elapsed());
         sse::Data::new(data).event(name).id(event_id).into()
     };

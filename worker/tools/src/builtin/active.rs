@@ -8,8 +8,9 @@ use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, count, integer, list, text};
 use super::{Outline, answer, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{BoxFuture, Output, Tool};
 
 /// A page of active changes.
 pub(super) struct Active(pub(super) Arc<dyn Store>);

@@ -9,8 +9,9 @@ use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, count, list, text};
 use super::{Outline, answer, slug, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{BoxFuture, Output, Tool};
 
 /// Merges a change into the living specs and moves it to the archive.
 pub(super) struct Archive(pub(super) Arc<dyn Store>);

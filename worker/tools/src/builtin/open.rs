@@ -9,8 +9,9 @@ use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, integer, list, text};
 use super::{Outline, answer, slug, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{BoxFuture, Output, Tool};
 
 /// Creates or resumes a change.
 pub(super) struct Open(pub(super) Arc<dyn Store>);

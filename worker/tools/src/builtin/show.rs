@@ -9,8 +9,9 @@ use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, count, list, text};
 use super::{Outline, answer, slug, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{BoxFuture, Output, Tool};
 
 /// One change.
 pub(super) struct Show(pub(super) Arc<dyn Store>);
