@@ -22,6 +22,10 @@
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
+//! - `coherence`: whoever reads after a write reads what was written, on any worker of any instance
+//! - `flight`: what many ask at the same time is computed once
+//! - `outage`: Redis dies, stops, refuses, fails over: no call fails
+//! - `mix`: how often the cache answers under the mix of the original document
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
@@ -40,18 +44,22 @@ mod alone;
 mod bad_input;
 mod chaos;
 mod clients;
+mod coherence;
 mod control;
 mod crash;
 mod crash_loop;
 mod documents;
 mod drain;
 mod faults;
+mod flight;
 mod hang;
 mod headers;
 mod lame_duck;
 mod lane;
 mod logs;
 mod metrics;
+mod mix;
+mod outage;
 mod recycle;
 mod reload;
 mod rolling;
