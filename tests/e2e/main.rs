@@ -22,6 +22,7 @@
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
+//! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
@@ -50,6 +51,7 @@ mod hang;
 mod headers;
 mod lame_duck;
 mod lane;
+mod limits;
 mod logs;
 mod metrics;
 mod recycle;
