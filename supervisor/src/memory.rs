@@ -116,7 +116,7 @@ mod tests {
         let left = Commons::create().unwrap();
         let client = AddressKey::of("192.0.2.1".parse().unwrap());
         let mut rows = [70, 71].map(|pid| left.addresses().claim(pid).unwrap());
-        let held = rows.each_mut().map(|row| row.open(client, 9).unwrap());
+        let _held = rows.each_mut().map(|row| row.open(client, 9).unwrap());
         assert!([(1, 70), (2, 71)].iter().all(|(key, pid)| left.leases().take(*key, *pid, 0, 50) != Leased::Busy));
         let shared = SharedMemory::create(3, crate::series(), Some(left.try_clone_fd().unwrap())).unwrap();
         shared.forget_dead(|pid| pid == 71);
@@ -124,6 +124,5 @@ mod tests {
         assert_eq!((left.leases().held(1, 0), left.leases().held(2, 0)), (None, Some(50)));
         shared.forget(71);
         assert_eq!((left.addresses().count(client), left.leases().held(2, 0)), (0, None));
-        drop(held);
     }
 }

@@ -26,6 +26,7 @@
 //! - `flight`: what many ask at the same time is computed once
 //! - `outage`: Redis dies, stops, refuses, fails over: no call fails
 //! - `mix`: how often the cache answers under the mix of the original document
+//! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
@@ -56,6 +57,7 @@ mod hang;
 mod headers;
 mod lame_duck;
 mod lane;
+mod limits;
 mod logs;
 mod metrics;
 mod mix;

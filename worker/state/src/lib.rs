@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - `ledger`: what became of calls with an idempotency key
+//! - `rates`: how much each principal may send
 //! - `error`: why state cannot be read or written
 //!
 //! # Invariants
@@ -12,6 +13,7 @@
 
 mod error;
 mod ledger;
+mod rates;
 
 use task_mcp_config::Settings;
 use task_mcp_scoreboard::Commons;
@@ -19,6 +21,7 @@ use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
+pub use rates::{Payer, RateLimits, Verdict};
 
 /// The state of one process. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
@@ -48,6 +51,11 @@ impl State {
     /// What became of calls with an idempotency key.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// How much each principal may send; `commons` are those of the instance.
+    pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
+        RateLimits::of_machine(commons)
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.
