@@ -3,7 +3,8 @@
 //! One database holds both, told apart by the first byte of a key:
 //!
 //! ```text
-//! 1, key (32 bytes)                                   -> the entry (`entry`)
+//! 0                                                    -> nothing; put to have something to commit
+//! 1, key (32 bytes)                                    -> the entry (`entry`)
 //! 2, over at (8 bytes, big endian, ms), key (32 bytes) -> nothing
 //! ```
 
@@ -16,6 +17,7 @@ use super::environment;
 use crate::Key;
 use crate::entry::Sealed;
 
+const TURN: u8 = 0;
 const ENTRY: u8 = 1;
 const OVER: u8 = 2;
 const KEY_BYTES: usize = 32;
@@ -66,17 +68,39 @@ impl DataFile {
     /// Stores an entry that is over at `over_ms`. Makes room first if need be: what is over, then what is over next. Returns how
     /// many entries had to go.
     pub(super) fn store(&self, key: &Key, bytes: &[u8], over_ms: u64, now_ms: u64) -> Result<u64, heed::Error> {
-        match self.try_store(key, bytes, over_ms, now_ms) {
-            Err(heed::Error::Mdb(heed::MdbError::MapFull)) => {
-                // A failed transaction can only be given up. Pages are scattered, or a reader keeps old ones: make more room.
-                let mut txn = self.env.write_txn()?;
-                let wanted = (bytes.len() as u64).saturating_mul(2).max(self.max_bytes / SLACK);
-                let removed = self.make_room(&mut txn, wanted, now_ms)?;
-                txn.commit()?;
-                Ok(removed + self.try_store(key, bytes, over_ms, now_ms)?)
+        let mut removed = 0;
+        let mut wanted = (bytes.len() as u64).max(self.max_bytes / SLACK);
+        loop {
+            match self.try_store(key, bytes, over_ms, now_ms) {
+                // Large entries need pages in a row, which may be scattered, and a reader may keep old ones: make more room each
+                // time, until there is nothing to be removed.
+                Err(heed::Error::Mdb(heed::MdbError::MapFull)) if wanted <= self.max_bytes.saturating_mul(2) => {
+                    removed += self.evict(wanted, now_ms)?;
+                    wanted = wanted.saturating_mul(2);
+                }
+                stored => return stored.map(|more| removed + more),
             }
-            stored => stored,
         }
+    }
+
+    fn evict(&self, wanted: u64, now_ms: u64) -> Result<u64, heed::Error> {
+        let mut txn = self.env.write_txn()?;
+        let removed = self.make_room(&mut txn, wanted, now_ms)?;
+        txn.commit()?;
+        // Pages that one transaction frees can be used from the second after it.
+        let mut txn = self.env.write_txn()?;
+        self.database.put(&mut txn, &[TURN], &[])?;
+        txn.commit()?;
+        Ok(removed)
+    }
+
+    /// Runs `with` in the middle of a transaction that writes, and commits nothing.
+    #[cfg(test)]
+    pub(super) fn while_writing(&self, with: impl FnOnce()) {
+        let mut txn = self.env.write_txn().unwrap();
+        self.database.put(&mut txn, &[ENTRY], b"unfinished").unwrap();
+        with();
+        txn.abort();
     }
 
     fn try_store(&self, key: &Key, bytes: &[u8], over_ms: u64, now_ms: u64) -> Result<u64, heed::Error> {
