@@ -10,6 +10,7 @@ use task_mcp_tools::{Call, Principal};
 use crate::app::App;
 use crate::live::Live;
 use crate::public::body::{drain_small, read_json};
+use crate::public::once::{REPLAYED, idempotency_key};
 use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{Form, REQUEST_ID, Refusal, own_request_id, single};
 use crate::public::seed;
@@ -50,7 +51,7 @@ async fn serve(
     };
     // A client of MCP says so in its headers; a body without them may be of the other dialect.
     if headers.protocol_version.is_none() && (form == Form::Plain || seed::is_seed(&body)) {
-        return seed::respond_ndjson(request, app, Call::new(principal), &body);
+        return seed::respond_ndjson(request, app, principal, &body);
     }
     match app.engine.route(&body, &headers) {
         Route::Reply(reply) => respond(request, reply),
@@ -59,9 +60,19 @@ async fn serve(
             if !app.executor.knows(call.name()) {
                 return respond(request, call.refuse(call.unknown_tool()));
             }
-            let outcome = app.executor.execute(&Call::new(principal), call.name(), call.arguments()).await.outcome;
-            let result = outcome.unwrap_or_else(|error| error.to_result());
-            respond(request, call.reply(&app.engine, &result))
+            let key = match idempotency_key(request, call.idempotency_key()) {
+                Ok(key) => key,
+                Err(refusal) => return refusal.respond(request, form),
+            };
+            let asked = Call::new(principal).with_idempotency(key);
+            let answer = app.executor.execute(&asked, call.name(), call.arguments()).await;
+            let result = answer.outcome.unwrap_or_else(|error| error.to_result());
+            let mut response = respond(request, call.reply(&app.engine, &result));
+            if answer.replayed {
+                let (name, value) = REPLAYED;
+                response.headers_mut().insert(name, value);
+            }
+            response
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - `body`: reading a body within its limits
 //! - `refusal`: what is told when a request is refused, in the form of its dialect
 //! - `mcp`: `POST /mcp`; JSON-RPC, or the seed's dialect when the body is one of it
+//! - `once`: the idempotency key of a request
 //! - `seed`: the seed's dialect: NDJSON on `/mcp`, server-sent events on `/sse`
 //! - `health`: `/healthz`, `/readyz`, `/health`
 //! - `about`: `/`
@@ -16,6 +17,7 @@ pub(crate) mod accounting;
 mod body;
 mod health;
 mod mcp;
+mod once;
 mod rate;
 mod refusal;
 mod seed;

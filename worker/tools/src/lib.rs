@@ -32,7 +32,7 @@ mod registry;
 mod testing;
 mod tool;
 
-pub use builtin::{Inventory, builtin_tools};
+pub use builtin::{Inventory, builtin_tools, tags};
 pub use call::{Call, Progress};
 pub use error::{ToolError, code};
 pub use executor::{Answer, Backing, Cut, Executor, Limits};
@@ -41,4 +41,4 @@ pub use pool::Pool;
 pub use principal::{Principal, Scopes};
 pub use registry::{Registry, RegistryError};
 pub use task_mcp_cache::Tag;
-pub use tool::{BoxFuture, CachePolicy, Output, Partition, Tool};
+pub use tool::{Aftermath, BoxFuture, CachePolicy, Output, Partition, Tool};

@@ -35,8 +35,6 @@ pub(crate) struct Entry {
     pub(crate) scopes: &'static [&'static str],
     pub(crate) policy: CachePolicy,
     pub(crate) version: u32,
-    /// Codes of errors that leave an idempotency key free.
-    pub(crate) retryable: &'static [&'static str],
     /// Its calls that run.
     pub(crate) slots: Slots,
     /// Its place in the order of registration; metrics are bound by it.
@@ -78,7 +76,6 @@ impl Registry {
                 scopes: tool.scopes(),
                 policy: tool.cache(),
                 version: tool.version(),
-                retryable: tool.retryable_codes(),
                 slots: Slots::default(),
                 index,
                 tool,

@@ -20,12 +20,11 @@ pub(crate) fn metrics_with(tools: &[&str], codes: &[&str]) -> (ToolMetrics, Scor
     (Metrics::bind(&scoreboard, &seat, tools, codes).unwrap().tools, scoreboard)
 }
 
-/// Cache and ledger of a process that runs alone.
-pub(crate) fn backing(scoreboard: &Scoreboard, tools: &[&str], codes: &[&str]) -> Backing {
+/// Cache and ledger of a process that runs alone, with epochs in `commons`.
+pub(crate) fn backing(scoreboard: &Scoreboard, commons: &Commons, tools: &[&str], codes: &[&str]) -> Backing {
     let metrics = Metrics::bind(scoreboard, &scoreboard.seat(0).unwrap(), tools, codes).unwrap();
-    let commons = Commons::create().unwrap();
     let ledger = State::alone(metrics.state).ledger().clone();
-    Backing { store_id: "test".to_owned(), cache: Cache::none(&commons, metrics.cache), ledger }
+    Backing { store_id: "test".to_owned(), cache: Cache::none(commons, metrics.cache), ledger }
 }
 
 /// How many panics were counted.

@@ -63,6 +63,17 @@ pub enum Partition {
     Private,
 }
 
+/// What is known of the deeds of a write that ended in an error; it decides what a repeat under the same idempotency key gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The tool has said no: the same error again.
+    Refused,
+    /// Nothing was done, and the same call may be run at another time: it is.
+    NothingDone,
+    /// It broke off somewhere: that the outcome is not known.
+    Unknown,
+}
+
 /// One tool.
 pub trait Tool: Send + Sync + 'static {
     /// What `tools/list` shows: name, schemas and hints.
@@ -71,9 +82,10 @@ pub trait Tool: Send + Sync + 'static {
     /// The codes its own errors carry.
     fn error_codes(&self) -> &'static [&'static str];
 
-    /// Those of them which say that a write did nothing and may be sent again as it was: they leave its idempotency key free.
-    fn retryable_codes(&self) -> &'static [&'static str] {
-        &[]
+    /// What an error of a write with this code says of what was done.
+    fn aftermath(&self, code: &str) -> Aftermath {
+        let _ = code;
+        Aftermath::Refused
     }
 
     /// Scopes a principal must hold, all of them.

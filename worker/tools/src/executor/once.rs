@@ -2,11 +2,11 @@
 //!
 //! | what the first call came to | what a repeat gets |
 //! |---|---|
-//! | a result, or an error of the tool | the same answer |
-//! | it was not run: arguments, scopes, no room | the key is free: it is run |
-//! | an error that says that nothing was done ([`Tool::retryable_codes`](crate::Tool::retryable_codes)) | likewise |
+//! | a result, or a refusal of the tool | the same answer |
+//! | it was not run: scopes, arguments, no room | the key is free: it is run |
+//! | an error after which nothing was done ([`Aftermath`](crate::Aftermath)) | likewise |
 //! | it runs | [`IDEMPOTENCY_IN_PROGRESS`](crate::code::IDEMPOTENCY_IN_PROGRESS) |
-//! | it panicked, or its process died | [`OUTCOME_UNKNOWN`](crate::code::OUTCOME_UNKNOWN) |
+//! | an error that broke it off, a panic, the death of its process | [`OUTCOME_UNKNOWN`](crate::code::OUTCOME_UNKNOWN) |
 
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use task_mcp_state::Begun;
 
 use super::keys::for_ledger;
 use super::path::Admitted;
-use super::write::{End, Written};
+use super::write::Written;
 use super::{Answer, Executor, record, refusals};
 use crate::idempotency::IdempotencyKey;
+use crate::tool::Aftermath;
 
 impl Executor {
     /// Runs the tool if it is the first call with this key, else answers what is known of that one.
@@ -40,12 +41,11 @@ impl Executor {
                 return Err(refusals::ledger_unavailable()).into();
             }
         };
-        let Written { outcome, end } = self.written(admitted).await;
-        let kept = match (end, &outcome) {
-            (End::Reached, Err(error)) if entry.retryable.contains(&error.code.as_ref()) => None,
-            (End::Reached, outcome) => Some(record::encode(outcome)),
-            (End::NotBegun, _) => None,
-            (End::Unknown, _) => Some(record::encode(&Err(refusals::outcome_unknown()))),
+        let Written { outcome, aftermath } = self.written(admitted).await;
+        let kept = match (&outcome, aftermath) {
+            (Err(_), Aftermath::NothingDone) => None,
+            (Err(_), Aftermath::Unknown) => Some(record::encode(&Err(refusals::outcome_unknown()))),
+            (Ok(_), _) | (Err(_), Aftermath::Refused) => Some(record::encode(&outcome)),
         };
         if let Err(error) = ledger.finish(ticket, kept).await {
             // The caller hears what came of it all the same; a repeat hears that it is not known.

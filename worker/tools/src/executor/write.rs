@@ -8,21 +8,13 @@ use super::slots::Slot;
 use super::{Answer, Executor, refusals};
 use crate::error::ToolError;
 use crate::panics::{Guarded, Panicked};
+use crate::tool::Aftermath;
 
 /// What a write came to.
 pub(super) struct Written {
     pub(super) outcome: Result<CallResult, ToolError>,
-    pub(super) end: End,
-}
-
-/// How much is known of what a write has done.
-pub(super) enum End {
-    /// It came to its end: the outcome says what was done.
-    Reached,
-    /// It did not begin.
-    NotBegun,
-    /// It broke off somewhere.
-    Unknown,
+    /// If the outcome is an error.
+    pub(super) aftermath: Aftermath,
 }
 
 impl Executor {
@@ -50,7 +42,7 @@ impl Executor {
     pub(super) async fn written(&self, admitted: Admitted) -> Written {
         let tags = match self.tags(&admitted) {
             Ok(tags) => tags,
-            Err(error) => return Written { outcome: Err(error), end: End::NotBegun },
+            Err(error) => return Written { outcome: Err(error), aftermath: Aftermath::NothingDone },
         };
         let Admitted { entry, call, arguments, .. } = admitted;
         let finished = Guarded(entry.tool.call(&call, arguments)).await;
@@ -58,8 +50,12 @@ impl Executor {
             self.0.backing.cache.bump(&tags).await;
         }
         match finished {
-            Ok(outcome) => Written { outcome: outcome.map(fragments), end: End::Reached },
-            Err(Panicked) => Written { outcome: Err(self.panicked(&entry)), end: End::Unknown },
+            Ok(outcome) => {
+                let aftermath = outcome.as_ref().err().map(|error| entry.tool.aftermath(&error.code));
+                let aftermath = aftermath.unwrap_or(Aftermath::Refused);
+                Written { outcome: outcome.map(fragments), aftermath }
+            }
+            Err(Panicked) => Written { outcome: Err(self.panicked(&entry)), aftermath: Aftermath::Unknown },
         }
     }
 }

@@ -1,73 +1,10 @@
-//! What the executor promises.
-
-use serde_json::{Value, json};
-use task_mcp_mcp::{ToolAnnotations, ToolDescription};
-use task_mcp_scoreboard::Scoreboard;
-
 use super::*;
 use crate::code;
-use crate::testing::{backing, counted, metrics_with, panics};
-use crate::{BoxFuture, Call, Output, Principal, Registry, Tool};
-
-/// Does what its argument says.
-struct Probe {
-    writes: bool,
-}
-
-impl Tool for Probe {
-    fn describe(&self) -> ToolDescription {
-        ToolDescription {
-            name: if self.writes { "probe.write" } else { "probe.read" }.into(),
-            title: String::new(),
-            description: String::new(),
-            input_schema: json!({
-                "type": "object",
-                "properties": { "do": { "type": "string" }, "n": { "type": "integer", "maximum": 5 } },
-                "additionalProperties": false,
-            }),
-            output_schema: None,
-            annotations: ToolAnnotations {
-                read_only_hint: !self.writes,
-                destructive_hint: false,
-                idempotent_hint: true,
-                open_world_hint: false,
-            },
-        }
-    }
-
-    fn error_codes(&self) -> &'static [&'static str] {
-        &["EPROBE"]
-    }
-
-    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
-        Box::pin(async move {
-            match arguments.get("do").and_then(Value::as_str) {
-                Some("panic") => panic!("on purpose"),
-                Some("fail") => Err(ToolError::new("EPROBE", "on purpose")),
-                Some("slow") => {
-                    tokio::time::sleep(Duration::from_secs(3)).await;
-                    Output::of(&json!({ "slow": true }))
-                }
-                Some("large") => Output::of(&"x".repeat(2_000)),
-                _ => Output::of(&arguments),
-            }
-        })
-    }
-}
-
-const LIMITS: Limits = Limits { deadline: Duration::from_secs(1), response_bytes: 1_000, concurrency: 8 };
+use crate::testing::{counted, panics};
 
 fn executor() -> (Executor, Scoreboard) {
-    let tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Probe { writes: false }), Arc::new(Probe { writes: true })];
-    let registry = Arc::new(Registry::new(tools).unwrap());
-    let names: Vec<&str> = registry.names().collect();
-    let (metrics, scoreboard) = metrics_with(&names, registry.error_codes());
-    let backing = backing(&scoreboard, &names, registry.error_codes());
-    (Executor::new(Arc::clone(&registry), LIMITS, metrics, backing), scoreboard)
-}
-
-async fn run(executor: &Executor, name: &str, arguments: &str) -> Result<CallResult, ToolError> {
-    executor.execute(&Call::new(Principal::anonymous()), name, arguments).await.outcome
+    let World { executor, scoreboard, .. } = World::new();
+    (executor, scoreboard)
 }
 
 #[tokio::test]
