@@ -135,7 +135,7 @@ impl Supervisor {
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
-        let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
+        let instance = Instance::claim(&settings)?;
         let control = Server::open(&control_socket(&settings))?;
         let taken = passed.tell();
         let manager = ServiceManager::from_environment(&taken);

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use task_mcp_test_servers::RedisServer;
 
-use crate::support::{Control, Crowd, Process, Server, Shared, Signal, eventually, sockets_of};
+use crate::support::{Crowd, Process, Server, Shared, Signal, eventually, sockets_of};
 
 const CALLERS: u64 = 64;
 
@@ -66,8 +66,7 @@ const LEASE: Duration = Duration::from_millis(1_000);
 
 fn waiters_outlive_their_leader(shared: &Shared, server: &Server) {
     const WORK_MS: u64 = 1_500;
-    let mut control = Control::new(server);
-    let workers: Vec<i32> = control.status().workers().iter().filter_map(|slot| slot.pid()).collect();
+    let workers = server.workers();
     thread::scope(|scope| {
         let leader = scope.spawn(|| {
             let arguments = json!({"key": "k", "ms": WORK_MS});
@@ -76,7 +75,7 @@ fn waiters_outlive_their_leader(shared: &Shared, server: &Server) {
         eventually(Duration::from_secs(10), "the leader computes", || {
             (shared.runs("test_cached", "k") == 1).then_some(())
         });
-        let busy = |pid: &&i32| sockets_of(Process::of(**pid)).len() > 0;
+        let busy = |worker: &&Process| sockets_of(**worker).len() > 0;
         let leading = *workers.iter().find(busy).expect("one worker holds the leader's connection");
         let waiters: Vec<_> = (1..=12)
             .map(|waiter| {
@@ -92,7 +91,7 @@ fn waiters_outlive_their_leader(shared: &Shared, server: &Server) {
             .collect();
         // Those on the leader's own worker die with it; the others wait for its lease.
         server.wait_in_flight(13);
-        Process::of(leading).signal(Signal::SIGKILL);
+        leading.signal(Signal::SIGKILL);
         let _ = leader.join();
         let mut survived = 0;
         for waiter in waiters {

@@ -34,7 +34,6 @@ const PROGRAM: &str = "program";
 pub struct ServerBuilder {
     fixture: bool,
     arguments: Vec<String>,
-    environment: Vec<(String, String)>,
     settings: String,
     wrapper: Vec<String>,
     /// Settings that the file decides about.
@@ -52,7 +51,6 @@ impl ServerBuilder {
         Self {
             fixture: false,
             arguments: Vec::new(),
-            environment: Vec::new(),
             settings: String::new(),
             wrapper: Vec::new(),
             by_file: Vec::new(),
@@ -81,12 +79,6 @@ impl ServerBuilder {
     /// One more argument of `serve`.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
-        self
-    }
-
-    /// One variable of the environment.
-    pub fn env(mut self, name: &str, value: impl Display) -> Self {
-        self.environment.push((name.to_owned(), value.to_string()));
         self
     }
 
@@ -175,7 +167,6 @@ impl ServerBuilder {
             command.arg("--set").arg(format!("{key}={}", value.display()));
         }
         command.args(&self.arguments).env("TASK_MCP_FIXTURE_FAULTS", file(FAULTS));
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.envs(SHARED.map(|(variable, name)| (variable, file(name)))).envs(self.environment);
         let mut command = wrapped(command, &self.wrapper);
         command.stdout(log("stdout")).stderr(log("stderr"));

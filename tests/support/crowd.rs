@@ -35,11 +35,6 @@ impl Crowd {
     /// Calls a tool over a random connection: its structured result, or what was answered instead. A missing answer fails the test.
     pub fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, String> {
         let at = self.random.below(self.places.len());
-        self.call_at(at, tool, arguments)
-    }
-
-    /// The same over the connection of this number.
-    pub fn call_at(&mut self, at: usize, tool: &str, arguments: Value) -> Result<Value, String> {
         let place = &mut self.places[at];
         let request = modern_call(tool, arguments).to_bytes(&place.address.to_string(), true);
         let connection = &mut place.connection;
@@ -57,11 +52,6 @@ impl Crowd {
             Some(content) if status == 200 && message["result"]["isError"] != true => Ok(content.clone()),
             _ => Err(format!("{status} {message}")),
         }
-    }
-
-    /// Number of connections.
-    pub fn len(&self) -> usize {
-        self.places.len()
     }
 }
 

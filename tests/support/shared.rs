@@ -1,11 +1,13 @@
 //! Instances that share a tree, the fixture's registers and its counts of runs, and what else they are told to share.
 
-use std::fs;
-
 use task_mcp_test_servers::RedisServer;
 use tempfile::TempDir;
 
-use super::{builder::ServerBuilder, server::Server, tree::Tree};
+use super::{
+    builder::ServerBuilder,
+    server::{Server, runs_in},
+    tree::Tree,
+};
 
 /// What several instances share. It must outlive them.
 pub struct Shared {
@@ -21,11 +23,7 @@ impl Shared {
 
     /// An instance of the fixture's binary.
     pub fn instance(&self, workers: usize) -> ServerBuilder {
-        let folder = self.folder.path().display();
-        Server::build(self.tree.root())
-            .for_load(workers)
-            .env("TASK_MCP_FIXTURE_COUNTS", format!("{folder}/counts"))
-            .env("TASK_MCP_FIXTURE_REGISTERS", format!("{folder}/registers"))
+        Server::build(self.tree.root()).for_load(workers).shared(self.folder.path())
     }
 
     /// One whose cache is in Redis, with this coherence. All that share it are as on machines of their own: each has its own
@@ -54,6 +52,6 @@ impl Shared {
     }
 
     fn count(&self, name: &str) -> u64 {
-        fs::metadata(self.folder.path().join("counts").join(name)).map_or(0, |file| file.len())
+        runs_in(self.folder.path(), name) as u64
     }
 }
