@@ -65,7 +65,7 @@ impl Backend {
 
     pub(crate) fn health(&self) -> Health {
         match self {
-            Self::None(_) => Health { configured: "none", in_force: "none", reason: Option::None },
+            Self::None(_) => Health { configured: "none", in_force: "none", reason: None },
             Self::Embedded(tier) => tier.health(),
         }
     }

@@ -69,6 +69,11 @@ pub(crate) fn freshness(created_ms: u64, fresh: Duration, stale: Duration, now_m
     }
 }
 
+/// From when on an entry may not be answered any more, in milliseconds since 1970.
+pub(crate) fn over_ms(created_ms: u64, fresh: Duration, stale: Duration) -> u64 {
+    created_ms.saturating_add(milliseconds(fresh).into()).saturating_add(milliseconds(stale).into())
+}
+
 /// Milliseconds since 1970 by the system's clock.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -182,6 +187,16 @@ impl<'a> Sealed<'a> {
             let (cell, epoch) = chunk.split_first_chunk::<2>()?;
             Some((u16::from_le_bytes(*cell), u64::from_le_bytes(*epoch.first_chunk::<8>()?)))
         })
+    }
+
+    /// From when on it may not be answered any more, in milliseconds since 1970.
+    pub(crate) fn over_ms(&self) -> u64 {
+        over_ms(self.created_ms, self.fresh, self.stale)
+    }
+
+    /// Whether it is an error.
+    pub(crate) fn is_error(&self) -> bool {
+        self.flags & FLAG_ERROR != 0
     }
 
     /// The tool and what it was asked.

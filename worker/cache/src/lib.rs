@@ -18,6 +18,8 @@
 //! - `unsafe` is in `embedded/environment.rs` only: opening an LMDB file.
 
 mod backend;
+#[cfg(test)]
+mod contract;
 mod embedded;
 mod entry;
 mod error;
@@ -35,7 +37,8 @@ mod value;
 use std::sync::Arc;
 use std::time::Duration;
 
-use task_mcp_config::{CacheBackend, Settings};
+use task_mcp_config::Settings;
+use task_mcp_config::settings::CacheBackend;
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{CacheMetrics, RedisMetrics};
 

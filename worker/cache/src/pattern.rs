@@ -13,7 +13,9 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
                 again = Some((pattern_next.clone(), text.clone()));
                 pattern = pattern_next;
             }
-            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => (pattern, text) = (pattern_next, text_next),
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                (pattern, text) = (pattern_next, text_next)
+            }
             (None, None) => return true,
             _ => {
                 let Some((after_star, from)) = &mut again else { return false };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use task_mcp_config::Cache as Settings;
+use task_mcp_config::settings::Cache as Settings;
 
 /// How long results are kept, and which are too large to be kept.
 #[derive(Debug, Clone)]
