@@ -21,6 +21,8 @@
 //! - `lame_duck`: who comes while the whole instance drains
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
+//! - `executor`: one path for every call: limits, callers that leave, edits by hand
+//! - `idempotency`: writes that are sent again
 //! - `faults`: tools that fail or panic
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
@@ -45,9 +47,11 @@ mod crash;
 mod crash_loop;
 mod documents;
 mod drain;
+mod executor;
 mod faults;
 mod hang;
 mod headers;
+mod idempotency;
 mod lame_duck;
 mod lane;
 mod logs;
