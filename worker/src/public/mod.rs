@@ -1,6 +1,7 @@
 //! The public endpoint.
 //!
 //! - `access`: who may call: `Host`, `Origin`, bearer token
+//! - `rate`: how much they may send
 //! - `accounting`: every request is counted, in flight and when answered
 //! - `body`: reading a body within its limits
 //! - `refusal`: what is told when a request is refused, in the form of its dialect
@@ -17,6 +18,7 @@ mod body;
 mod health;
 mod mcp;
 mod once;
+mod rate;
 mod refusal;
 mod seed;
 

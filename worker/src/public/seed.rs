@@ -24,6 +24,7 @@ use task_mcp_tools::{Call, Principal, ToolError};
 use crate::app::App;
 use crate::public::body::{drain_small, read_json};
 use crate::public::once::idempotency_key;
+use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{API_VERSION, Form, REQUEST_ID, Refusal, request_id};
 
 /// Whether a body is of this dialect: it names a tool and is no JSON-RPC message.
@@ -47,8 +48,8 @@ fn is_object(body: &[u8]) -> bool {
 /// `POST /sse`.
 pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
     let live = app.live.load_full();
-    let principal = match live.access.check(&request) {
-        Ok(principal) => principal,
+    let Admitted { principal, standing } = match admit(&request, &app, &live).await {
+        Ok(admitted) => admitted,
         Err(refusal) => {
             drain_small(&request, &mut payload).await;
             return refusal.respond(&request, Form::Plain);
@@ -58,10 +59,11 @@ pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Da
         Ok(body) => Asked::read(&request, &body, &app, principal),
         Err(refusal) => Err(refusal),
     };
-    match asked {
+    let response = match asked {
         Ok(asked) => respond_sse(&request, app, asked, live.limits.heartbeat),
         Err(refusal) => refusal.respond(&request, Form::Plain),
-    }
+    };
+    tell(standing, response)
 }
 
 /// Answers a body that [`is_seed`] with NDJSON lines: start, result or error, end.
