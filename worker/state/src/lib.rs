@@ -16,17 +16,21 @@ mod ledger;
 mod rates;
 
 use task_mcp_config::Settings;
+use task_mcp_config::settings::StateBackend;
+use task_mcp_redis::{Purpose, Redis};
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
+use rates::SharedRates;
 pub use rates::{Payer, RateLimits, Verdict};
 
 /// The state of one process. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
 pub struct State {
     ledger: Ledger,
+    shared_rates: Option<SharedRates>,
 }
 
 impl State {
@@ -35,17 +39,25 @@ impl State {
     /// # Errors
     /// The settings cannot be used, or the state directory cannot be written.
     pub fn open(
-        _settings: &Settings,
+        settings: &Settings,
         _commons: &Commons,
         metrics: StateMetrics,
-        _redis: RedisMetrics,
+        redis: RedisMetrics,
     ) -> Result<Self, StateError> {
-        Ok(Self::alone(metrics))
+        let shared_rates = match settings.state.backend {
+            StateBackend::Embedded => None,
+            StateBackend::Redis => {
+                let prefix = format!("{{{}:state}}", settings.redis.prefix);
+                let connection = Redis::open(&settings.redis, Purpose::State, &prefix, redis)?;
+                Some(SharedRates::new(connection, &prefix))
+            }
+        };
+        Ok(Self { shared_rates, ..Self::alone(metrics) })
     }
 
     /// State in the memory of a process that runs alone, such as `task-mcp call`.
     pub fn alone(metrics: StateMetrics) -> Self {
-        Self { ledger: Ledger::alone(metrics) }
+        Self { ledger: Ledger::alone(metrics), shared_rates: None }
     }
 
     /// What became of calls with an idempotency key.
@@ -55,7 +67,7 @@ impl State {
 
     /// How much each principal may send; `commons` are those of the instance.
     pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
-        RateLimits::of_machine(commons)
+        RateLimits::new(commons, self.shared_rates.clone())
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.
