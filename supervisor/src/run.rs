@@ -73,7 +73,7 @@ fn start(mut launch: Launch, program: Program) -> Result<Exit, SupervisorError> 
         supervisor.hear_asked();
         supervisor.flush_links();
         supervisor.expire_questions();
-        supervisor.fold_older();
+        supervisor.look_after_older();
         supervisor.watch();
         supervisor.serve_control();
     }
@@ -199,22 +199,25 @@ impl Supervisor {
         Ok(found?)
     }
 
-    /// Carries over what the processes of programs before this one count. Their scoreboards stay mapped: they are few.
-    fn fold_older(&mut self) {
+    /// Carries over what the processes of programs before this one count, whose scoreboards stay mapped: they are few. And gives
+    /// back what processes hold that a supervisor before this one should have buried.
+    fn look_after_older(&mut self) {
         let now_ms = monotonic_ms();
-        if !self.folds.is_empty() && now_ms.saturating_sub(self.folded_ms) >= HEARTBEAT_MS {
-            self.folded_ms = now_ms;
-            for fold in &mut self.folds {
-                // The supervisor that would have retired them died before them.
-                for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
-                    let (pid, lost) = (seat.pid(), seat.retire().in_flight);
-                    if lost > 0 {
-                        warn!(pid, lost_in_flight = lost, "A process of an earlier supervisor died.");
-                    }
-                    self.tally.lost(lost);
+        if now_ms.saturating_sub(self.folded_ms) < HEARTBEAT_MS {
+            return;
+        }
+        self.folded_ms = now_ms;
+        self.shared.forget_dead(is_alive);
+        for fold in &mut self.folds {
+            // The supervisor that would have retired them died before them.
+            for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
+                let (pid, lost) = (seat.pid(), seat.retire().in_flight);
+                if lost > 0 {
+                    warn!(pid, lost_in_flight = lost, "A process of an earlier supervisor died.");
                 }
-                let _ = fold.fold();
+                self.tally.lost(lost);
             }
+            let _ = fold.fold();
         }
     }
 
@@ -358,6 +361,7 @@ impl Supervisor {
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         let pid = process.pid.as_raw_nonzero().get();
+        self.shared.forget(pid.unsigned_abs());
         let post = process.post;
         if code == Some(0) && lost == 0 {
             info!(process = %post, pid, generation, "A process has left.");

@@ -22,6 +22,11 @@
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
 //! - `faults`: tools that fail or panic
+//! - `coherence`: whoever reads after a write reads what was written, on any worker of any instance
+//! - `flight`: what many ask at the same time is computed once
+//! - `outage`: Redis dies, stops, refuses, fails over: no call fails
+//! - `mix`: how often the cache answers under the mix of the original document
+//! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
@@ -40,18 +45,23 @@ mod alone;
 mod bad_input;
 mod chaos;
 mod clients;
+mod coherence;
 mod control;
 mod crash;
 mod crash_loop;
 mod documents;
 mod drain;
 mod faults;
+mod flight;
 mod hang;
 mod headers;
 mod lame_duck;
 mod lane;
+mod limits;
 mod logs;
 mod metrics;
+mod mix;
+mod outage;
 mod recycle;
 mod reload;
 mod rolling;

@@ -5,22 +5,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_service::fn_factory;
 use actix_web::dev::Server;
-use actix_web::{HttpServer, rt, web};
+use actix_web::{rt, web};
 use arc_swap::ArcSwap;
 use task_mcp_changes::ActiveQuery;
 use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
 use task_mcp_mcp::{Catalog, Engine, ServerInfo};
-use task_mcp_scoreboard::{Role, Seat, SeatState};
+use task_mcp_scoreboard::{Role, SeatState};
 use task_mcp_telemetry::{Latch, Readiness};
 use task_mcp_tools::Tool;
 use tokio::sync::watch;
 
-use crate::adopted::{self, Adopter};
 use crate::app::App;
 use crate::assembly::{Assembly, Memory, call_limits};
-use crate::connections::{ConnectionLimits, application, count};
+use crate::connections::ConnectionLimits;
+use crate::connections::adopted::{self, Adopter};
+use crate::connections::gate::Gate;
+use crate::connections::serve::service;
+use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
 use crate::faults::{Armed, Faults};
@@ -65,7 +69,7 @@ async fn serve(
     let readiness = Readiness::default();
     let warm = readiness.latch();
     let started = Assembly::new(&settings, tools, &memory, pool_threads(&settings))
-        .and_then(|assembly| start(&settings, build, assembly, &seat, readiness, Arc::clone(&faults), listeners));
+        .and_then(|assembly| start(&settings, build, assembly, &memory, readiness, Arc::clone(&faults), listeners));
     let (app, server) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -152,13 +156,13 @@ fn start(
     settings: &Settings,
     build: &Build,
     assembly: Assembly,
-    seat: &Seat,
+    memory: &Memory,
     readiness: Readiness,
     faults: Arc<Armed>,
     listeners: Vec<TcpListener>,
 ) -> Result<(web::Data<App>, Server), WorkerError> {
-    let app = web::Data::new(build_app(settings, build, assembly, seat, readiness, faults)?);
-    let server = http_server(settings, listeners, app.clone())?;
+    let app = web::Data::new(build_app(settings, build, assembly, memory, readiness, faults)?);
+    let server = http_server(listeners, &app)?;
     Ok((app, server))
 }
 
@@ -166,17 +170,21 @@ fn build_app(
     settings: &Settings,
     build: &Build,
     assembly: Assembly,
-    seat: &Seat,
+    memory: &Memory,
     readiness: Readiness,
     faults: Arc<Armed>,
 ) -> Result<App, WorkerError> {
     let catalog = Catalog::new(&server_info(build), assembly.registry.descriptions())?;
+    let Memory { seat, commons, .. } = memory;
+    let gate = Gate::new(ConnectionLimits::new(settings), seat, commons, assembly.metrics.limits.clone())?;
     Ok(App {
         engine: Engine::new(catalog),
         executor: assembly.executor,
         pool: assembly.pool,
         store: assembly.store,
         cache: assembly.cache,
+        rates: assembly.state.rate_limits(commons),
+        gate,
         live: ArcSwap::from_pointee(Live::new(settings)),
         readiness,
         metrics: assembly.metrics,
@@ -211,29 +219,38 @@ fn server_info(build: &Build) -> ServerInfo {
     }
 }
 
-fn http_server(settings: &Settings, listeners: Vec<TcpListener>, app: web::Data<App>) -> Result<Server, WorkerError> {
-    let limits = ConnectionLimits::new(settings);
-    let seat = app.seat.clone();
-    let mut http = HttpServer::new(move || {
-        // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
-        rt::spawn(beat(app.seat.clone()));
-        adopted::begin(&app, limits);
-        application(app.clone())
-    })
-    .workers(1)
-    .disable_signals()
-    .keep_alive(limits.keep_alive)
-    .client_request_timeout(limits.headers_timeout)
-    .client_disconnect_timeout(limits.disconnect_timeout)
-    .max_connections(limits.most)
-    // The drain has its own deadline, which may change meanwhile.
-    .shutdown_timeout(DAY_S)
-    .tcp_nodelay(true)
-    .on_connect(count(seat));
-    for listener in listeners {
-        http = http.listen(listener).map_err(WorkerError::Listen)?;
+fn http_server(listeners: Vec<TcpListener>, app: &web::Data<App>) -> Result<Server, WorkerError> {
+    let mut server = Server::build()
+        .workers(1)
+        .disable_signals()
+        .max_concurrent_connections(app.gate.limits().most_sockets())
+        // The drain has its own deadline, which may change meanwhile.
+        .shutdown_timeout(DAY_S);
+    let stops = server.graceful_shutdown_signal();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let (app, stops) = (app.clone(), stops.clone());
+        let factory = move || {
+            let (app, stops) = (app.clone(), stops.clone());
+            if index == 0 {
+                // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
+                rt::spawn(beat(app.seat.clone()));
+                rt::spawn(sweep(app.gate.clone()));
+                adopted::begin(&app);
+            }
+            fn_factory(move || {
+                let (app, stops) = (app.clone(), stops.clone());
+                async move {
+                    let closing = move || {
+                        let stops = stops.clone();
+                        async move { stops.notified().await }
+                    };
+                    service(&app, closing).await
+                }
+            })
+        };
+        server = server.listen(format!("public-{index}"), listener, factory).map_err(WorkerError::Listen)?;
     }
-    Ok(http.run())
+    Ok(server.run())
 }
 
 /// Longer than any drain, in seconds.
@@ -287,7 +304,7 @@ mod tests {
     }
 
     async fn call(app: &App) -> Result<CallResult, ToolError> {
-        app.executor.execute(&Call { principal: Principal::anonymous() }, "changes.active", "{}").await
+        app.executor.execute(&Call::new(Principal::anonymous()), "changes.active", "{}").await.outcome
     }
 
     #[tokio::test]
@@ -307,7 +324,7 @@ mod tests {
         let assembly = Assembly::alone(&before, vec![], &memory).unwrap();
         let build = Build { version: "1".into(), build: "1".into() };
         let no_faults = Arc::new(Armed::new(Faults::default(), 0));
-        let app = build_app(&before, &build, assembly, &seat, Readiness::default(), no_faults).unwrap();
+        let app = build_app(&before, &build, assembly, &memory, Readiness::default(), no_faults).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut link = Link::new(theirs.into()).unwrap();
         let admitted = |token: &str| {

@@ -18,6 +18,11 @@ impl Key {
         Self(*hasher.finalize().as_bytes())
     }
 
+    /// The key of a hash.
+    pub(crate) fn from_slice(hash: &[u8]) -> Option<Self> {
+        hash.try_into().ok().map(Self)
+    }
+
     /// The hash itself.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

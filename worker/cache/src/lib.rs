@@ -2,49 +2,65 @@
 //!
 //! # Layout
 //! - `key`: what names an entry; `tag`: what an entry depends on; `value`: what is kept
-//! - `tier`: what a shared tier does
+//! - `entry`: the bytes of an entry, the same in every tier
+//! - `tier`: what a shared tier does; `backend`: the one of the settings
+//! - `embedded`: LMDB in the runtime directory; `none`: nothing is kept
 //! - `fetch`: the one way to an answer: entry, else wait for who computes it, else compute
-//! - `error`: why a cache cannot be opened
+//! - `operations`: what operators ask; `pattern`: how they name entries
+//! - `error`: why a cache cannot be opened or asked
 //!
 //! # Invariants
-//! - An entry is answered only if the epoch of each of its tags is what it was before its computation began.
+//! - An entry is answered only if the epoch of each of its tags is what it was before its computation began; nobody waits for a
+//!   computation that began before a write the caller may know of had ended.
 //! - The cache is never the reason a call fails or waits: every operation has a budget, and what fails is a miss.
+//! - Bytes of a tier are checked before they are believed; what is not an entry is a miss, counted.
 //! - Nothing here knows tools, principals or HTTP.
+//! - `unsafe` is in `embedded/environment.rs` only: opening an LMDB file.
 
+mod backend;
+#[cfg(test)]
+mod contract;
+mod embedded;
+mod entry;
 mod error;
 mod fetch;
 mod key;
+mod none;
+mod operations;
+mod pattern;
 mod tag;
-#[expect(dead_code, reason = "its backends are being written")]
+#[cfg(test)]
+mod testing;
 mod tier;
 mod value;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use task_mcp_config::Settings;
+use task_mcp_config::settings::CacheBackend;
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{CacheMetrics, RedisMetrics};
+
+use crate::backend::Backend;
+use crate::embedded::Embedded;
+use crate::fetch::{Engine, Terms};
+use crate::tier::Tier;
 
 pub use error::CacheError;
 pub use fetch::{Computed, Fetched, Wanted};
 pub use key::Key;
+pub use operations::{Health, Inspected, Stats};
 pub use tag::Tag;
 pub use value::Value;
+
+/// How often the housekeeper looks round.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// The cache of one process. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    epochs: task_mcp_scoreboard::Epochs,
-    metrics: CacheMetrics,
-}
-
-/// How the cache is, for people and for readiness.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// The tier of the settings: "embedded", "redis" or "none".
-    pub configured: &'static str,
-    /// The tier that answers now.
-    pub in_force: &'static str,
-    /// Why they differ.
-    pub reason: Option<String>,
+    engine: Arc<Engine<Backend>>,
 }
 
 impl Cache {
@@ -54,35 +70,41 @@ impl Cache {
     /// # Errors
     /// The settings cannot be used. A tier that cannot be reached or is broken is no error: the cache goes on without.
     pub fn open(
-        _settings: &Settings,
+        settings: &Settings,
         _store_id: &str,
         commons: &Commons,
         metrics: CacheMetrics,
         _redis: RedisMetrics,
     ) -> Result<Self, CacheError> {
-        Ok(Self::none(commons, metrics))
+        let backend = match settings.cache.backend {
+            CacheBackend::Embedded => Backend::Embedded(Embedded::open(settings, commons, metrics.clone())),
+            CacheBackend::Redis | CacheBackend::None => Backend::None(none::None::new(commons)),
+        };
+        Ok(Self::over(backend, Terms::new(&settings.cache), commons, metrics))
     }
 
     /// Keeps nothing; the same computation is still done once at a time. For a process that runs alone, and for `none`.
     pub fn none(commons: &Commons, metrics: CacheMetrics) -> Self {
-        Self { epochs: commons.epochs(), metrics }
+        Self::over(Backend::None(none::None::new(commons)), Terms::none(), commons, metrics)
+    }
+
+    fn over(backend: Backend, terms: Terms, commons: &Commons, metrics: CacheMetrics) -> Self {
+        Self { engine: Arc::new(Engine::new(backend, terms, commons, metrics)) }
     }
 
     /// Says that what these tags stand for has changed: no entry from before is answered once this has returned. After a write is
     /// committed, before it is answered. It takes no longer than the budget; what could not be told to other machines is told later.
     pub async fn bump(&self, tags: &[Tag]) {
-        for tag in tags {
-            self.epochs.bump(tag.as_str());
-        }
+        self.engine.tier.bump(tags).await;
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.
     pub async fn keep_house(&self) {
-        std::future::pending::<()>().await;
+        self.engine.tier.keep_house(HOUSEKEEPING).await;
     }
 
     /// How the cache is.
     pub fn health(&self) -> Health {
-        Health { configured: "none", in_force: "none", reason: None }
+        self.engine.tier.health()
     }
 }

@@ -16,6 +16,25 @@ pub(crate) struct Stamps {
     pub(crate) epochs: Vec<(u16, u64)>,
 }
 
+impl Stamps {
+    /// What `epoch_of` says of the cells of these tags.
+    pub(crate) fn of(incarnation: u64, tags: &[Tag], mut epoch_of: impl FnMut(usize) -> u64) -> Self {
+        let mut cells: Vec<_> = tags.iter().map(Tag::cell).collect();
+        cells.sort_unstable();
+        cells.dedup();
+        let stamp = |cell: usize| Some((u16::try_from(cell).ok()?, epoch_of(cell)));
+        Self { incarnation, epochs: cells.into_iter().filter_map(stamp).collect() }
+    }
+
+    /// Whether a computation that began at these stamps knows of everything that `earlier` tells of.
+    pub(crate) fn cover(&self, earlier: &Self) -> bool {
+        let pairs = || self.epochs.iter().zip(&earlier.epochs);
+        self.incarnation == earlier.incarnation
+            && self.epochs.len() == earlier.epochs.len()
+            && pairs().all(|((cell, now), (earlier_cell, then))| cell == earlier_cell && now >= then)
+    }
+}
+
 /// What is kept under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -32,11 +51,21 @@ pub(crate) struct Entry {
     pub(crate) stale: Duration,
 }
 
+/// An entry that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) value: Value,
+    /// How long ago it was computed.
+    pub(crate) age: Duration,
+}
+
 /// What a look at a key found.
 #[derive(Debug, Clone)]
 pub(crate) enum Looked {
-    /// An entry all of whose tags are at its stamps, and whose stale time is not over.
-    Entry(Entry),
+    /// An entry all of whose tags are at its stamps, and whose time is not over.
+    Fresh(Found),
+    /// The same past its time, but not past its stale time; what is computed from now on carries these stamps.
+    Stale(Found, Stamps),
     /// None; what is computed from now on carries these stamps.
     Nothing(Stamps),
     /// The tier cannot be asked or trusted now: what is computed is not kept.
@@ -44,12 +73,17 @@ pub(crate) enum Looked {
 }
 
 /// What became of a wish to be the one who computes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lease {
     /// The caller computes, renews the lease, stores with its token and gives it back.
     Mine(Token),
     /// Another process computes; look again, at the latest when its lease ends.
-    Held(Duration),
+    Held {
+        /// Time left of the lease if it is not renewed.
+        left: Duration,
+        /// Whose it is: another number is another holder.
+        holder: Token,
+    },
     /// There is no lease to be had: the caller computes without.
     None,
 }
@@ -66,7 +100,7 @@ pub(crate) trait Tier: Send + Sync + 'static {
     /// Asks to be the one who computes.
     fn lease(&self, key: &Key) -> impl Future<Output = Lease> + Send;
 
-    /// Prolongs a lease; false if it is another's by now.
+    /// Prolongs a lease; false if it is another's by now. Called every third of its time.
     fn renew(&self, key: &Key, token: Token) -> impl Future<Output = bool> + Send;
 
     /// Gives a lease back.

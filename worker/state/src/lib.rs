@@ -4,6 +4,7 @@
 //! # Layout
 //! - `records`: values under a kind and a key, until they end; in memory, in files, or in Redis
 //! - `ledger`: what became of calls with an idempotency key
+//! - `rates`: how much each principal may send
 //! - `collections`: what else the records are used for: sessions, revocations, tasks, events, answers, nonces
 //! - `bus`: what one process says, all hear
 //! - `error`: why state cannot be read or written
@@ -18,6 +19,7 @@ mod bus;
 mod collections;
 mod error;
 mod ledger;
+mod rates;
 mod records;
 #[cfg(test)]
 mod testing;
@@ -35,6 +37,7 @@ pub use collections::{
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
+pub use rates::{Payer, RateLimits, Verdict};
 pub use records::Unreadable;
 
 use crate::records::Records;
@@ -139,6 +142,11 @@ impl State {
     /// What may be used once.
     pub fn nonces(&self) -> &Nonces {
         &self.0.nonces
+    }
+
+    /// How much each principal may send; `commons` are those of the instance.
+    pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
+        RateLimits::of_machine(commons)
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.

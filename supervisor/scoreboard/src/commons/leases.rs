@@ -2,8 +2,9 @@
 //!
 //! A key has the cell key mod 4096, of four words: fence, key, owner's process id, end of the lease in milliseconds of
 //! CLOCK_MONOTONIC. The fence is the lock of its cell: odd while a process changes the other three, which takes a handful of
-//! instructions. A process that dies or stops within them leaves its cell odd, and nobody can take a lease there until
-//! [`Leases::forget`] says that it is dead: those keys are computed by whoever is asked, which is a loss of work only.
+//! instructions, and then its highest 24 bits are the process's id. A process that dies or stops within them leaves its cell odd,
+//! and nobody can take a lease there until [`Leases::forget`] says that it is dead: those keys are computed by whoever is asked,
+//! which is a loss of work only.
 //!
 //! Two keys of one cell at the same time: the second gets no lease and computes without.
 
@@ -19,6 +20,9 @@ const FENCE: usize = 0;
 const KEY: usize = 1;
 const OWNER: usize = 2;
 const END_MS: usize = 3;
+/// Where the id of the process that changes a cell begins in its fence; ids are below 2^22 (proc(5), pid_max).
+const CHANGER_SHIFT: u32 = 40;
+const COUNT: u64 = (1 << CHANGER_SHIFT) - 1;
 
 /// The leases. Cloning is cheap and shares the mapping.
 #[derive(Debug, Clone)]
@@ -31,6 +35,18 @@ pub struct Leases {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence(u64);
 
+impl Fence {
+    /// Its number; grows with each lease of a cell.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The fence of a number that was one.
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// What became of a wish for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leased {
@@ -40,9 +56,13 @@ pub enum Leased {
     Held {
         /// When the lease ends if it is not renewed.
         until_ms: u64,
+        /// Whose it is.
+        fence: Fence,
     },
-    /// The cell is taken by another key, or was left in disorder.
+    /// The cell is taken by another key.
     Busy,
+    /// Another process is changing the cell, or has died or stopped while it did: ask again in a moment, but not for ever.
+    Unsettled,
 }
 
 impl Leases {
@@ -53,19 +73,21 @@ impl Leases {
     /// Takes the lease of `key` (not 0) for process `owner`, if nobody has it at `now_ms`, until `end_ms`.
     pub fn take(&self, key: u64, owner: u32, now_ms: u64, end_ms: u64) -> Leased {
         let fence = self.word(key, FENCE);
-        if fence % 2 == 1 {
-            return Leased::Busy;
-        }
         let (held_key, until_ms) = (self.word(key, KEY), self.word(key, END_MS));
-        if held_key != 0 && now_ms < until_ms {
-            // The words belong together only if the fence stood still.
-            if self.word(key, FENCE) != fence {
-                return Leased::Busy;
-            }
-            return if held_key == key { Leased::Held { until_ms } } else { Leased::Busy };
+        // The words belong together only if the fence stood still.
+        if fence % 2 == 1 || self.word(key, FENCE) != fence {
+            return Leased::Unsettled;
         }
-        if !self.lock(key, fence) {
-            return Leased::Busy;
+        if held_key != 0 && now_ms < until_ms {
+            return if held_key == key { Leased::Held { until_ms, fence: Fence(fence) } } else { Leased::Busy };
+        }
+        if !self.lock(key, fence, owner) {
+            return Leased::Unsettled;
+        }
+        // A renewal leaves the fence as it was: the owner may have come just in time.
+        if self.word(key, KEY) != held_key || self.word(key, END_MS) != until_ms {
+            self.restore(key, fence);
+            return Leased::Unsettled;
         }
         self.set(key, KEY, key);
         self.set(key, OWNER, u64::from(owner));
@@ -81,14 +103,14 @@ impl Leases {
         (held_key == key && now_ms < until_ms && self.word(key, FENCE) == fence).then_some(until_ms)
     }
 
-    /// Whether the lease is still the one of this fence: nobody else has taken it.
+    /// Whether the lease is still the one of this fence: nobody else has taken it. While it is being renewed it may say no.
     pub fn is_mine(&self, key: u64, fence: Fence) -> bool {
         self.word(key, FENCE) == fence.0 && self.word(key, KEY) == key
     }
 
     /// Prolongs a lease; false if it is another's by now.
     pub fn renew(&self, key: u64, fence: Fence, end_ms: u64) -> bool {
-        if !self.is_mine(key, fence) || !self.lock(key, fence.0) {
+        if !self.is_mine(key, fence) || !self.lock(key, fence.0, self.owner(key)) {
             return false;
         }
         self.set(key, END_MS, end_ms);
@@ -99,7 +121,7 @@ impl Leases {
 
     /// Gives a lease back.
     pub fn release(&self, key: u64, fence: Fence) {
-        if self.is_mine(key, fence) && self.lock(key, fence.0) {
+        if self.is_mine(key, fence) && self.lock(key, fence.0, self.owner(key)) {
             self.clear(key);
             self.unlock(key, fence.0);
         }
@@ -108,15 +130,14 @@ impl Leases {
     /// Gives back what a dead process held. Only for whoever reaped it, so that its number is nobody else's yet.
     pub fn forget(&self, owner: u32) {
         for key in 0..CELLS as u64 {
-            if self.word(key, OWNER) != u64::from(owner) {
-                continue;
-            }
             let fence = self.word(key, FENCE);
             if fence % 2 == 1 {
-                // Its owner died within the handful of instructions.
-                self.clear(key);
-                self.set_fence(key, fence.wrapping_add(1));
-            } else if self.lock(key, fence) {
+                if fence >> CHANGER_SHIFT == u64::from(owner) {
+                    // It died within the handful of instructions.
+                    self.clear(key);
+                    self.set_fence(key, (fence & COUNT).wrapping_add(1));
+                }
+            } else if self.owner(key) == owner && self.lock(key, fence, owner) {
                 self.clear(key);
                 self.unlock(key, fence);
             }
@@ -129,9 +150,14 @@ impl Leases {
         self.set(key, END_MS, 0);
     }
 
-    fn lock(&self, key: u64, fence: u64) -> bool {
+    fn owner(&self, key: u64) -> u32 {
+        u32::try_from(self.word(key, OWNER)).unwrap_or(0)
+    }
+
+    fn lock(&self, key: u64, fence: u64, changer: u32) -> bool {
         let Some(word) = self.region.word(self.position(key, FENCE)) else { return false };
-        word.compare_exchange(fence, fence.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let locked = fence.wrapping_add(1) & COUNT | u64::from(changer) << CHANGER_SHIFT;
+        word.compare_exchange(fence, locked, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     fn unlock(&self, key: u64, fence: u64) {
@@ -180,7 +206,7 @@ mod tests {
     fn one_has_the_lease_until_it_ends_or_is_given_back() {
         let leases = Commons::create().unwrap().leases();
         let first = mine(leases.take(7, 1, 0, 100));
-        assert_eq!(leases.take(7, 2, 99, 200), Leased::Held { until_ms: 100 });
+        assert_eq!(leases.take(7, 2, 99, 200), Leased::Held { until_ms: 100, fence: first });
         assert!(leases.renew(7, first, 150) && leases.is_mine(7, first));
         assert_eq!(leases.held(7, 120), Some(150));
         let second = mine(leases.take(7, 2, 150, 300));
@@ -207,9 +233,11 @@ mod tests {
         leases.forget(1);
         assert_eq!((leases.held(7, 1), leases.held(8, 1)), (None, Some(100)));
         let fence = mine(leases.take(7, 1, 0, 100));
-        assert!(leases.lock(7, fence.0));
-        assert_eq!(leases.take(7, 3, 500, 600), Leased::Busy);
+        assert!(leases.lock(7, fence.0, 4));
+        assert_eq!(leases.take(7, 3, 500, 600), Leased::Unsettled);
         leases.forget(1);
+        assert_eq!(leases.take(7, 3, 500, 600), Leased::Unsettled, "it was not the owner who died while he changed it");
+        leases.forget(4);
         mine(leases.take(7, 3, 500, 600));
     }
 

@@ -9,25 +9,31 @@
 //! 1          layout, 1
 //! 2          incarnation, random and not 0
 //! 3          size in words
-//! 4..16      0
+//! 4          generation of the embedded cache (`Commons::cache_generation`)
+//! 5..16      0
 //! 16..       tag epochs: 4096 cells (`epochs`)
 //! 4112..     the remote epochs: 16 words, 4096 cells known, 4096 cells pending (`remote`)
 //! 12320..    leases: 4096 cells of 4 words (`leases`)
-//! 28704..    rate limits: 16384 cells of 2 words (`rates`)
+//! 28704..    rate limits: 4096 rows of 8 words (`rates`)
 //! 61472..    connections by address: 512 rows of 16 words and 8192 cells of 2 words (`addresses`)
 //! ```
 
+mod addresses;
 mod epochs;
 mod leases;
+mod rates;
 mod remote;
 
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+pub use addresses::{AddressKey, AddressRow, Addresses, Held};
 pub use epochs::{EPOCH_CELLS, Epochs};
 pub use leases::{Fence, Leased, Leases};
+pub use rates::{Quota, Rated, Rates};
 pub use remote::{Remote, RemoteTrust};
 
 use crate::ScoreboardError;
@@ -39,17 +45,14 @@ const WORD_MAGIC: usize = 0;
 const WORD_LAYOUT: usize = 1;
 const WORD_INCARNATION: usize = 2;
 const WORD_SIZE: usize = 3;
+const WORD_CACHE_GENERATION: usize = 4;
 
 const EPOCHS_AT: usize = 16;
 const REMOTE_AT: usize = EPOCHS_AT + EPOCH_CELLS;
 const LEASES_AT: usize = REMOTE_AT + remote::WORDS;
 const RATES_AT: usize = LEASES_AT + leases::WORDS;
-const RATE_CELLS: usize = 16_384;
-const ADDRESSES_AT: usize = RATES_AT + RATE_CELLS * 2;
-const ADDRESS_ROWS: usize = 512;
-const ADDRESS_CELLS: usize = 8_192;
-const ADDRESS_ROW_WORDS: usize = 16 + ADDRESS_CELLS * 2;
-const TOTAL_WORDS: u64 = (ADDRESSES_AT + ADDRESS_ROWS * ADDRESS_ROW_WORDS) as u64;
+const ADDRESSES_AT: usize = RATES_AT + rates::WORDS;
+const TOTAL_WORDS: u64 = (ADDRESSES_AT + addresses::WORDS) as u64;
 
 /// The memory itself. Cloning is cheap and shares the mapping.
 #[derive(Debug, Clone)]
@@ -105,6 +108,23 @@ impl Commons {
         self.region.get(WORD_INCARNATION)
     }
 
+    /// Names the file of the embedded cache among those of this incarnation; 0 is the first.
+    pub fn cache_generation(&self) -> u64 {
+        self.cache_generation_word().map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Says that the file of generation `broken` cannot be used, so that all processes go on with the next; false if somebody has
+    /// said so before. Any process may; one compare-and-swap, so whoever dies here has said it or not.
+    pub fn leave_cache_generation(&self, broken: u64) -> bool {
+        let next = broken.wrapping_add(1);
+        self.cache_generation_word()
+            .is_some_and(|word| word.compare_exchange(broken, next, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
+    fn cache_generation_word(&self) -> Option<&AtomicU64> {
+        self.region.word(WORD_CACHE_GENERATION)
+    }
+
     /// The epochs of tags.
     pub fn epochs(&self) -> Epochs {
         Epochs::new(Arc::clone(&self.region), EPOCHS_AT)
@@ -113,6 +133,16 @@ impl Commons {
     /// The leases of running computations.
     pub fn leases(&self) -> Leases {
         Leases::new(Arc::clone(&self.region), LEASES_AT)
+    }
+
+    /// Rate limits.
+    pub fn rates(&self) -> Rates {
+        Rates::new(Arc::clone(&self.region), RATES_AT)
+    }
+
+    /// Open connections by client address.
+    pub fn addresses(&self) -> Addresses {
+        Addresses::new(Arc::clone(&self.region), ADDRESSES_AT, self.incarnation())
     }
 
     /// What is known of the epochs of a cache that machines share.
@@ -162,7 +192,15 @@ mod tests {
         assert_eq!(word(0).to_be_bytes(), *b"TMCPCOMM");
         assert_eq!((word(1), word(2), word(3)), (1, commons.incarnation(), TOTAL_WORDS));
         assert_eq!(word(16 + (0x8594_4171_f739_67e8_u64 % 4096) as usize), 1);
-        assert_eq!(file.metadata().unwrap().len(), TOTAL_WORDS * 8);
+        assert_eq!((file.metadata().unwrap().len(), TOTAL_WORDS), (TOTAL_WORDS * 8, 8_458_272));
+    }
+
+    #[test]
+    fn of_all_who_find_a_file_broken_one_leaves_it() {
+        let one = Commons::create().unwrap();
+        let two = Commons::open(one.try_clone_fd().unwrap()).unwrap();
+        assert!(one.leave_cache_generation(0) && !two.leave_cache_generation(0));
+        assert_eq!(two.cache_generation(), 1);
     }
 
     #[test]

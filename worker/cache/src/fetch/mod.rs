@@ -1,9 +1,24 @@
-//! The one way to an answer.
+//! The one way to an answer: an entry, else what another caller computes at this moment, else a computation.
+//!
+//! - `engine`: what a caller goes through
+//! - `flights`: who computes what in this process, and who waits for it
+//! - `flight`: one computation: its lease, its end, what becomes of its result
+//! - `terms`: how long results are kept
+
+mod engine;
+mod flight;
+mod flights;
+mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::time::Duration;
 
 use task_mcp_telemetry::CacheOutcome;
+
+pub(crate) use engine::Engine;
+pub(crate) use terms::Terms;
 
 use crate::{Cache, Key, Tag, Value};
 
@@ -34,7 +49,7 @@ pub enum Computed {
     KeepBriefly(Value),
     /// Told to everybody who waits, and not kept.
     Tell(Value),
-    /// Told to the caller whose computation it was; others compute by themselves.
+    /// Told to the caller whose computation it was; of the others one computes next.
     TellOne(Value),
 }
 
@@ -52,17 +67,15 @@ pub struct Fetched {
 impl Cache {
     /// Answers with an entry, or with what another caller computes at this moment, or with what `compute` comes to. The
     /// computation is a task of its own, which ends when nobody waits for it any longer; `None` if it came to nothing.
+    ///
+    /// An entry past its time is answered at once if `wanted.stale` allows it, and `compute` then runs in the background, once for
+    /// all processes. The time a caller waits for another's computation has no limit here: the caller sets its own, by dropping
+    /// this future.
     pub async fn fetch<F, C>(&self, wanted: Wanted<'_>, compute: F) -> Option<Fetched>
     where
         F: FnOnce() -> C + Send + 'static,
         C: Future<Output = Computed> + Send + 'static,
     {
-        let value = match compute().await {
-            Computed::Keep(value) | Computed::KeepBriefly(value) | Computed::Tell(value) | Computed::TellOne(value) => {
-                value
-            }
-        };
-        self.metrics.answered(wanted.tool, CacheOutcome::Miss);
-        Some(Fetched { value, outcome: CacheOutcome::Miss, age: Duration::ZERO })
+        self.engine.fetch(wanted, compute).await
     }
 }

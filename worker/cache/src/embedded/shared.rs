@@ -1,0 +1,202 @@
+//! What the threads of a process share: the open file, and the way to the next one.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+use task_mcp_scoreboard::{Commons, Epochs, Leases};
+use task_mcp_telemetry::{CacheFault, CacheMetrics};
+
+use super::data_file::DataFile;
+use super::directory::Directory;
+use super::standing::{Standing, Trouble};
+use crate::tier::Stamps;
+
+/// Faults of one file, without one success between them, after which all processes go on with another.
+const MAX_FAULTS: u32 = 8;
+/// Generations after which nothing is tried any more: it is not the files that are broken.
+const MAX_GENERATIONS: u64 = 64;
+
+/// What the threads of a process share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) commons: Commons,
+    pub(super) epochs: Epochs,
+    pub(super) leases: Leases,
+    pub(super) incarnation: u64,
+    pub(super) metrics: CacheMetrics,
+    pub(super) standing: Standing,
+    pub(super) directory: Directory,
+    /// Size of one value.
+    pub(super) entry_bytes: u64,
+    pub(super) compress_bytes: u64,
+    max_bytes: u64,
+    file: ArcSwapOption<DataFile>,
+    opening: AtomicBool,
+    faults: AtomicU32,
+}
+
+impl Shared {
+    pub(super) fn new(settings: &task_mcp_config::Settings, commons: &Commons, metrics: CacheMetrics) -> Self {
+        let incarnation = commons.incarnation();
+        Self {
+            commons: commons.clone(),
+            epochs: commons.epochs(),
+            leases: commons.leases(),
+            incarnation,
+            standing: Standing::new(metrics.clone()),
+            metrics,
+            directory: Directory::new(&settings.supervisor.runtime_dir, incarnation),
+            entry_bytes: settings.cache.entry_bytes,
+            compress_bytes: settings.cache.compress_bytes,
+            max_bytes: settings.cache.max_bytes,
+            file: ArcSwapOption::empty(),
+            opening: AtomicBool::new(false),
+            faults: AtomicU32::new(0),
+        }
+    }
+
+    /// Size of the file at most.
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// The file in force, if this process has it open. If it has not, it is opened meanwhile.
+    pub(super) fn file(self: &Arc<Self>) -> Option<Guard<Option<Arc<DataFile>>>> {
+        let file = self.file.load();
+        match &*file {
+            Some(open) if open.generation == self.commons.cache_generation() => Some(file),
+            Some(_) => {
+                self.open_soon();
+                None
+            }
+            // What could not be opened is tried again by the housekeeping of the process, not by every call.
+            None => None,
+        }
+    }
+
+    /// What the epochs of these tags are now.
+    pub(super) fn stamps(&self, tags: &[crate::Tag]) -> Stamps {
+        Stamps::of(self.incarnation, tags, |cell| self.epochs.of_cell(cell))
+    }
+
+    /// Opens the file in force on a thread of its own, if it is not open, and waits for it no longer than `patience`: whoever was
+    /// stopped while it held LMDB's locks would keep everybody else waiting.
+    pub(super) fn open_within(self: &Arc<Self>, patience: Duration) {
+        if let Some(done) = self.open_soon() {
+            let _ = done.recv_timeout(patience);
+        }
+    }
+
+    fn open_soon(self: &Arc<Self>) -> Option<mpsc::Receiver<()>> {
+        if self.opening.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let (done, wait) = mpsc::sync_channel(1);
+        let shared = Arc::clone(self);
+        let open = move || {
+            shared.open_now();
+            shared.opening.store(false, Ordering::Release);
+            let _ = done.try_send(());
+        };
+        match std::thread::Builder::new().name("cache-open".to_owned()).spawn(open) {
+            Ok(_) => Some(wait),
+            Err(error) => {
+                self.opening.store(false, Ordering::Release);
+                self.standing.fell(Trouble::NoFile(error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn open_now(&self) {
+        loop {
+            let generation = self.commons.cache_generation();
+            if self.file.load().as_ref().is_some_and(|file| file.generation == generation) {
+                return;
+            }
+            // Closed first, as far as nobody reads from it at this moment.
+            self.file.store(None);
+            let path = match self.directory.file(generation) {
+                Ok(path) => path,
+                Err(reason) => return self.standing.fell(Trouble::NoFile(reason)),
+            };
+            match DataFile::open(&path, self.max_bytes, generation) {
+                Ok(file) => {
+                    self.faults.store(0, Ordering::Relaxed);
+                    self.file.store(Some(Arc::new(file)));
+                    self.standing.opened();
+                }
+                Err(error) if is_broken(&error) && self.leave(generation, &error) => {}
+                Err(error) => {
+                    let reason = format!("{} cannot be opened: {error}", path.display());
+                    return self.standing.fell(Trouble::NoFile(reason));
+                }
+            }
+        }
+    }
+
+    /// Whether all processes go on with another file than that of `generation`.
+    fn leave(&self, generation: u64, error: &dyn std::fmt::Display) -> bool {
+        if generation >= MAX_GENERATIONS {
+            return false;
+        }
+        if self.commons.leave_cache_generation(generation) {
+            tracing::warn!(generation, %error, "The file of the embedded cache is broken; all processes go on with a new one.");
+        }
+        true
+    }
+
+    /// What an error of LMDB amounts to. One that says that the file is broken counts towards leaving it.
+    pub(super) fn judge(&self, file: &DataFile, error: &heed::Error) -> CacheFault {
+        let fault = fault_of(error);
+        if fault == CacheFault::Corrupt {
+            self.count_fault(file, error);
+        }
+        fault
+    }
+
+    /// Bytes were not those that were stored.
+    pub(super) fn count_fault(&self, file: &DataFile, error: &dyn std::fmt::Display) {
+        if self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAULTS {
+            self.faults.store(0, Ordering::Relaxed);
+            self.leave(file.generation, error);
+        }
+    }
+
+    /// Bytes were those that were stored.
+    pub(super) fn count_success(&self) {
+        if self.faults.load(Ordering::Relaxed) != 0 {
+            self.faults.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn is_broken(error: &heed::Error) -> bool {
+    fault_of(error) == CacheFault::Corrupt
+}
+
+fn fault_of(error: &heed::Error) -> CacheFault {
+    use heed::{Error, MdbError};
+    match error {
+        Error::Mdb(MdbError::MapFull) => CacheFault::Full,
+        Error::Mdb(
+            MdbError::Corrupted
+            | MdbError::PageNotFound
+            | MdbError::Panic
+            | MdbError::Invalid
+            | MdbError::VersionMismatch
+            | MdbError::Incompatible,
+        ) => CacheFault::Corrupt,
+        Error::Io(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
+            ) =>
+        {
+            CacheFault::Full
+        }
+        _ => CacheFault::Unavailable,
+    }
+}

@@ -1,0 +1,158 @@
+//! What one process sees.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use rand::{RngExt, SeedableRng};
+use task_mcp_scoreboard::Sample;
+use task_mcp_telemetry::{CacheFault, names};
+
+use super::*;
+use crate::testing::{counted, eventually, faults};
+
+/// Text that does not get smaller.
+fn noise(random: &mut rand::rngs::StdRng, bytes: usize) -> String {
+    (0..bytes).map(|_| char::from(random.random_range(b' '..b'~'))).collect()
+}
+
+fn gauge(scoreboard: &Scoreboard, name: &str) -> i64 {
+    match scoreboard.total(scoreboard.find(name, &[]).unwrap()) {
+        Some(Sample::Gauge(value)) => value,
+        other => panic!("{name} is no gauge: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn room_is_made_for_new_entries_whatever_their_size() {
+    let fixture = start(|settings| settings.cache.compress_bytes = 0);
+    let mut random = rand::rngs::StdRng::seed_from_u64(7);
+    for round in 0..1_500 {
+        let bytes = if round % 10 == 0 { 300_000 } else { random.random_range(10..20_000) };
+        let text = noise(&mut random, bytes);
+        let stored = fixture.tier.store(&key(&round.to_string()), fixture.entry(&text), None).await;
+        assert_eq!(stored, Ok(()), "round {round}, {bytes} bytes");
+        assert_eq!(fixture.found(&round.to_string()).await.unwrap().value, value(&text));
+    }
+    let stats = fixture.tier.stats().await;
+    assert!(stats.used_bytes.unwrap() < 4 << 20, "{stats:?}");
+    assert!(stats.entries.unwrap() > 20, "{stats:?}");
+    assert_eq!(fixture.found("0").await, None, "the oldest went");
+    assert!(counted(&fixture.scoreboard, names::CACHE_EVICTED, &[]) > 1_000);
+    for file in fs::read_dir(fixture.dir.path().join("cache")).unwrap() {
+        let file = file.unwrap();
+        let found = file.metadata().unwrap();
+        assert!(found.len() <= 4 << 20, "{file:?} has {} bytes", found.len());
+        assert_eq!(found.permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_housekeeper_removes_what_is_over_and_counts() {
+    let fixture = start(|_| {});
+    for number in 0..1_000 {
+        let created_ms = if number < 900 { unix_ms() - 200_000 } else { unix_ms() };
+        let entry = Entry { created_ms, ..fixture.entry("v") };
+        fixture.tier.store(&key(&number.to_string()), entry, None).await.unwrap();
+    }
+    let old = fixture.dir.path().join("cache/0000000000000001-0.mdb");
+    fs::write(&old, "").unwrap();
+    let tidy = tokio::time::timeout(Duration::from_secs(10), fixture.tier.keep_house(Duration::from_millis(5)));
+    let seen = async {
+        eventually("only what is not over is left", async || {
+            (gauge(&fixture.scoreboard, names::CACHE_ENTRIES) == 100).then_some(())
+        })
+        .await;
+    };
+    tokio::select! { _ = tidy => panic!("it never ends"), () = seen => {} }
+    assert!(gauge(&fixture.scoreboard, names::CACHE_BYTES) > 0);
+    assert!(!old.exists(), "files of other incarnations are removed");
+    assert!(fixture.found("950").await.is_some());
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_of_lmdb_is_left_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let commons = Commons::create().unwrap();
+    let cache = dir.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).unwrap();
+    let path = cache.join(format!("{:016x}-0.mdb", commons.incarnation()));
+    fs::write(&path, "no database\n".repeat(10_000)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let fixture = start_in(dir, commons, |_| {});
+    assert_eq!(fixture.commons.cache_generation(), 1);
+    fixture.tier.store(&key("k"), fixture.entry("v"), None).await.unwrap();
+    assert!(fixture.found("k").await.is_some());
+    assert_eq!(fixture.tier.health().reason, None);
+}
+
+#[tokio::test]
+async fn entries_that_are_not_what_was_stored_are_misses_and_after_some_the_file_is_left() {
+    let fixture = start(|_| {});
+    fixture.tier.store(&key("k"), fixture.entry("v"), None).await.unwrap();
+    {
+        let file = fixture.tier.shared.file().unwrap();
+        let file = file.as_ref().unwrap();
+        let mut bytes = file.read(&key("k"), |bytes| bytes.unwrap().to_vec()).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        file.store(&key("k"), &bytes, u64::MAX, 0).unwrap();
+        bytes[4] = 9;
+        file.store(&key("of another version"), &bytes, u64::MAX, 0).unwrap();
+    }
+    assert_eq!(fixture.found("of another version").await, None);
+    assert_eq!((faults(&fixture.scoreboard, "foreign"), faults(&fixture.scoreboard, "corrupt")), (1, 0));
+    for _ in 0..8 {
+        assert_eq!(fixture.found("k").await, None);
+    }
+    assert_eq!(faults(&fixture.scoreboard, "corrupt"), 8);
+    assert_eq!(fixture.commons.cache_generation(), 1);
+    eventually("the next file is in use", async || {
+        let _ = fixture.found("k").await;
+        fixture.tier.store(&key("k"), fixture.entry("w"), None).await.ok()
+    })
+    .await;
+    assert_eq!(fixture.found("k").await.unwrap().value, value("w"));
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_trusted_is_told_and_does_without() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    symlink(dir.path().join("elsewhere"), dir.path().join("cache")).unwrap();
+    let fixture = start_in(dir, Commons::create().unwrap(), |_| {});
+    let health = fixture.tier.health();
+    assert_eq!((health.configured, health.in_force), ("embedded", "none"));
+    assert!(health.reason.as_ref().unwrap().ends_with("cache is no directory"), "{health:?}");
+    assert!(matches!(fixture.tier.look(&key("k"), &tags()).await, Looked::Untrusted));
+    assert_eq!(fixture.tier.store(&key("k"), fixture.entry("v"), None).await, Err(CacheFault::Unavailable));
+    assert_eq!(gauge(&fixture.scoreboard, names::CACHE_DEGRADED), 1);
+    fs::remove_file(fixture.dir.path().join("cache")).unwrap();
+    let house = fixture.tier.keep_house(Duration::from_millis(5));
+    let usable = eventually("it is tried again", async || fixture.tier.health().reason.is_none().then_some(()));
+    tokio::select! { () = house => {}, () = usable => {} }
+    fixture.tier.store(&key("k"), fixture.entry("v"), None).await.unwrap();
+    assert_eq!(gauge(&fixture.scoreboard, names::CACHE_DEGRADED), 0);
+}
+
+#[tokio::test]
+async fn operators_see_and_remove_entries_by_name_or_key() {
+    let fixture = start(|_| {});
+    for number in 0..3_000 {
+        let name = format!("{}{number}", if number % 2 == 0 { "even" } else { "odd" });
+        fixture.tier.store(&key(&name), fixture.entry(&name), None).await.unwrap();
+    }
+    let error = Entry { value: crate::Value::Error(bytes::Bytes::from_static(b"{}")), ..fixture.entry("x") };
+    fixture.tier.store(&key("x"), error, None).await.unwrap();
+    assert_eq!(fixture.tier.stats().await.entries, Some(3_001));
+    let seen = fixture.tier.inspect("t even*", 10).await.unwrap();
+    assert_eq!(seen.len(), 10);
+    assert!(seen.iter().all(|one| one.name.starts_with("t even") && one.state == "fresh" && !one.error), "{seen:?}");
+    let by_key = fixture.tier.inspect(&key("x").to_string(), 10).await.unwrap();
+    assert_eq!((by_key.len(), by_key[0].error, by_key[0].name.as_str()), (1, true, "t x"));
+    assert_eq!(fixture.tier.invalidate_pattern("t odd*").await.unwrap(), 1_500);
+    assert_eq!((fixture.found("odd1").await, fixture.found("even2").await.is_some()), (None, true));
+    fixture.tier.bump(&tags()).await;
+    assert_eq!(fixture.tier.inspect("t even2", 10).await.unwrap()[0].state, "invalidated");
+    assert_eq!(fixture.tier.invalidate_pattern("*").await.unwrap(), 1_501);
+    assert_eq!(fixture.tier.stats().await.entries, Some(0));
+}
