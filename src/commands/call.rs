@@ -42,9 +42,9 @@ pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Exten
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.context("the runtime cannot be started").map_err(|e| Failure::new(EX_SOFTWARE, e))?;
-    let call = Call { principal: Principal::new(&format!("local:{}", nix::unistd::geteuid())) };
-    let outcome = runtime.block_on(parts.executor.execute(&call, &arguments.tool, &arguments.arguments));
-    Ok(match outcome {
+    let call = Call::new(Principal::new(&format!("local:{}", nix::unistd::geteuid())));
+    let answer = runtime.block_on(parts.executor.execute(&call, &arguments.tool, &arguments.arguments));
+    Ok(match answer.outcome {
         Ok(CallResult { structured, .. }) => {
             print(&pretty(&structured.unwrap_or_default()))?;
             ExitCode::SUCCESS

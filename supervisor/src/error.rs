@@ -9,30 +9,34 @@ use task_mcp_scoreboard::ScoreboardError;
 /// Why an instance could not be started, or had to be abandoned.
 #[derive(Debug, thiserror::Error)]
 pub enum SupervisorError {
-    /// The runtime directory could not be made or looked at.
-    #[error("supervisor.runtime_dir {path:?} cannot be used; name a directory this user may create and write")]
-    RuntimeDir {
+    /// A directory of the instance could not be made or looked at.
+    #[error("{setting} {path:?} cannot be used; name a directory this user may create and write")]
+    Directory {
+        /// The setting that names it.
+        setting: &'static str,
         /// The directory.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// The runtime directory is not private.
-    #[error(
-        "supervisor.runtime_dir {path:?} {reason}; other users could take its sockets over. Remove it or name another"
-    )]
-    RuntimeDirUnsafe {
+    /// A directory of the instance is not private.
+    #[error("{setting} {path:?} {reason}; other users could take what is in it over. Remove it or name another")]
+    DirectoryUnsafe {
+        /// The setting that names it.
+        setting: &'static str,
         /// The directory.
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Another instance has the runtime directory.
+    /// Another instance has the directory.
     #[error(
-        "another instance (process {pid}) runs in supervisor.runtime_dir {path:?}; stop it, or give this one its own \
-         runtime_dir, state_dir and addresses"
+        "another instance (process {pid}) runs in {setting} {path:?}; stop it, or give this one its own runtime_dir, \
+         state_dir and addresses"
     )]
     Locked {
+        /// The setting that names it.
+        setting: &'static str,
         /// The directory.
         path: PathBuf,
         /// Process id of the other supervisor, as it wrote it.
@@ -113,8 +117,8 @@ impl SupervisorError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::ControlSocket { .. }
-            | Self::RuntimeDir { .. }
-            | Self::RuntimeDirUnsafe { .. }
+            | Self::Directory { .. }
+            | Self::DirectoryUnsafe { .. }
             | Self::Listen { .. } => 78,
             Self::Locked { .. } | Self::ControlSocketInUse { .. } | Self::AddressInUse { .. } => 69,
             Self::Scoreboard(_) | Self::Snapshot { .. } | Self::Signals { .. } | Self::TakeOver(_) | Self::Wait(_) => {

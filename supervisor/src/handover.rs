@@ -21,7 +21,7 @@ use crate::step::{Event, Post, State};
 /// The environment variable that tells a program of a handover.
 pub(crate) const VARIABLE: &str = "TASK_MCP_HANDOVER";
 /// Raised with every change of what is handed over. A program takes over from its own version and refuses others.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Largest handover and largest settings, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -164,7 +164,10 @@ pub(crate) struct Saved {
     /// Where the program is installed.
     pub(crate) installed_at: std::path::PathBuf,
     pub(crate) state: State,
+    /// Of the runtime directory.
     pub(crate) lock: RawFd,
+    /// Of the state directory, if it is used.
+    pub(crate) state_lock: Option<RawFd>,
     pub(crate) control: SavedServer,
     pub(crate) listeners: SavedListeners,
     /// The scoreboard in use, then older ones.
@@ -211,12 +214,21 @@ pub(crate) struct SavedProcess {
     pub(crate) post: Post,
     pub(crate) pid: i32,
     pub(crate) pidfd: RawFd,
-    /// Its link and what was read of an unfinished message.
-    pub(crate) link: Option<(RawFd, Vec<u8>)>,
+    pub(crate) link: Option<SavedLink>,
     pub(crate) seat: u16,
     /// Which scoreboard its seat is on.
     pub(crate) board: usize,
     pub(crate) revision: u64,
+}
+
+/// The link to a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedLink {
+    pub(crate) stream: RawFd,
+    /// What was read of an unfinished message.
+    pub(crate) read: Vec<u8>,
+    /// What is to be written before anything else.
+    pub(crate) unwritten: Vec<u8>,
 }
 
 impl Saved {

@@ -33,6 +33,19 @@ impl SharedMemory {
         };
         Ok(Self { scoreboard, commons })
     }
+
+    /// Gives back what a process held in common with others. It was reaped, and its number is nobody else's yet.
+    pub(crate) fn forget(&self, pid: u32) {
+        self.commons.addresses().forget(pid);
+        self.commons.leases().forget(pid);
+    }
+
+    /// The same for those who hold something and are no longer alive: whoever should have reaped them died before them.
+    pub(crate) fn forget_dead(&self, is_alive: impl Fn(u32) -> bool) {
+        for pid in self.commons.addresses().owners().into_iter().filter(|pid| !is_alive(*pid)) {
+            self.forget(pid);
+        }
+    }
 }
 
 /// The series of an instance that may have so many slots: those given, those of the slots, and what is missing of the
@@ -73,6 +86,8 @@ fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use task_mcp_scoreboard::{AddressKey, Leased};
+
     use super::*;
 
     #[test]
@@ -94,5 +109,20 @@ mod tests {
         assert_eq!((used.commons.incarnation(), used.commons.epochs().current("change:x")), (left.incarnation(), 1));
         let other = shared(File::open("/dev/null").unwrap().into());
         assert_ne!(other.commons.incarnation(), left.incarnation());
+    }
+
+    #[test]
+    fn what_the_dead_held_in_commons_that_were_left_is_given_back_and_what_the_living_hold_is_not() {
+        let left = Commons::create().unwrap();
+        let client = AddressKey::of("192.0.2.1".parse().unwrap());
+        let mut rows = [70, 71].map(|pid| left.addresses().claim(pid).unwrap());
+        let _held = rows.each_mut().map(|row| row.open(client, 9).unwrap());
+        assert!([(1, 70), (2, 71)].iter().all(|(key, pid)| left.leases().take(*key, *pid, 0, 50) != Leased::Busy));
+        let shared = SharedMemory::create(3, crate::series(), Some(left.try_clone_fd().unwrap())).unwrap();
+        shared.forget_dead(|pid| pid == 71);
+        assert_eq!((left.addresses().count(client), left.addresses().owners()), (1, vec![71]));
+        assert_eq!((left.leases().held(1, 0), left.leases().held(2, 0)), (None, Some(50)));
+        shared.forget(71);
+        assert_eq!((left.addresses().count(client), left.leases().held(2, 0)), (0, None));
     }
 }

@@ -24,6 +24,7 @@ use crate::memory::{SharedMemory, planned, sealed};
 use crate::notify::ServiceManager;
 use crate::process::{Lost, Running};
 use crate::program::{Installed, Program};
+use crate::questions::Questions;
 use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
@@ -70,7 +71,9 @@ fn start(mut launch: Launch, program: Program) -> Result<Exit, SupervisorError> 
         supervisor.hear_processes();
         supervisor.reap_processes();
         supervisor.hear_asked();
-        supervisor.fold_older();
+        supervisor.flush_links();
+        supervisor.expire_questions();
+        supervisor.look_after_older();
         supervisor.watch();
         supervisor.serve_control();
     }
@@ -100,6 +103,8 @@ pub(crate) struct Supervisor {
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
     pub(crate) control: Server,
+    /// What clients asked the admin process.
+    pub(crate) questions: Questions,
     /// What is remembered of each post; as many entries as there were slots.
     pub(crate) records: BTreeMap<Post, Record>,
     pub(crate) extra_args: Vec<String>,
@@ -135,7 +140,7 @@ impl Supervisor {
         let policy = policy(&settings, workers);
         // Signals first: from here on none can end the supervisor halfway.
         let signals = Signals::take_over()?;
-        let instance = Instance::claim(&settings.supervisor.runtime_dir)?;
+        let instance = Instance::claim(&settings)?;
         let control = Server::open(&control_socket(&settings))?;
         let taken = passed.tell();
         let manager = ServiceManager::from_environment(&taken);
@@ -161,6 +166,7 @@ impl Supervisor {
             revisions: Revisions::new(Revision { settings: Some(settings), snapshot, program, board: 0 }),
             read_settings,
             control,
+            questions: Questions::default(),
             records: BTreeMap::new(),
             steering: Steering::default(),
             shared,
@@ -193,22 +199,25 @@ impl Supervisor {
         Ok(found?)
     }
 
-    /// Carries over what the processes of programs before this one count. Their scoreboards stay mapped: they are few.
-    fn fold_older(&mut self) {
+    /// Carries over what the processes of programs before this one count, whose scoreboards stay mapped: they are few. And gives
+    /// back what processes hold that a supervisor before this one should have buried.
+    fn look_after_older(&mut self) {
         let now_ms = monotonic_ms();
-        if !self.folds.is_empty() && now_ms.saturating_sub(self.folded_ms) >= HEARTBEAT_MS {
-            self.folded_ms = now_ms;
-            for fold in &mut self.folds {
-                // The supervisor that would have retired them died before them.
-                for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
-                    let (pid, lost) = (seat.pid(), seat.retire().in_flight);
-                    if lost > 0 {
-                        warn!(pid, lost_in_flight = lost, "A process of an earlier supervisor died.");
-                    }
-                    self.tally.lost(lost);
+        if now_ms.saturating_sub(self.folded_ms) < HEARTBEAT_MS {
+            return;
+        }
+        self.folded_ms = now_ms;
+        self.shared.forget_dead(is_alive);
+        for fold in &mut self.folds {
+            // The supervisor that would have retired them died before them.
+            for seat in fold.running().filter(|seat| !is_alive(seat.pid())) {
+                let (pid, lost) = (seat.pid(), seat.retire().in_flight);
+                if lost > 0 {
+                    warn!(pid, lost_in_flight = lost, "A process of an earlier supervisor died.");
                 }
-                let _ = fold.fold();
+                self.tally.lost(lost);
             }
+            let _ = fold.fold();
         }
     }
 
@@ -241,9 +250,11 @@ impl Supervisor {
         let mut fds: Vec<PollFd<'_>> = self
             .signals
             .fds()
-            .chain(self.processes.values().flat_map(Running::fds))
             .chain(self.asked_fds())
             .map(readable)
+            .chain(
+                self.processes.values().flat_map(Running::polls).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)),
+            )
             .collect();
         fds.extend(self.control.fds(now_ms).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
         match poll(&mut fds, Some(&timeout)) {
@@ -287,10 +298,16 @@ impl Supervisor {
         let Some(process) = self.processes.get_mut(&generation) else { return };
         let (messages, lost) = process.hear();
         let was_ready = process.is_ready;
+        let mut relayed = Vec::new();
         for message in messages {
-            let event = understand(process, generation, message, &self.build);
-            process.is_ready |= matches!(event, Some(Event::Ready { .. }));
-            self.events.extend(event);
+            match message {
+                Received::Message(message) if Self::is_relayed(&message) => relayed.push(message),
+                message => {
+                    let event = understand(process, generation, message, &self.build);
+                    process.is_ready |= matches!(event, Some(Event::Ready { .. }));
+                    self.events.extend(event);
+                }
+            }
         }
         let became_ready = process.is_ready && !was_ready;
         match lost {
@@ -303,7 +320,9 @@ impl Supervisor {
         }
         if became_ready {
             self.catch_up(generation);
+            self.resync_one(generation);
         }
+        relayed.into_iter().for_each(|message| self.relay(generation, message));
     }
 
     fn reap_processes(&mut self) {
@@ -330,6 +349,7 @@ impl Supervisor {
     /// Takes leave of a reaped process: its last words, what it left unfinished, its seat.
     fn bury(&mut self, generation: u64, status: Option<WaitStatus>) {
         self.hear(generation);
+        self.forget_questions(generation);
         let Some(process) = self.processes.remove(&generation) else { return };
         let left = process.seat.retire();
         // A stream is the answer of a request in flight, so it is not lost twice.
@@ -341,6 +361,7 @@ impl Supervisor {
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         let pid = process.pid.as_raw_nonzero().get();
+        self.shared.forget(pid.unsigned_abs());
         let post = process.post;
         if code == Some(0) && lost == 0 {
             info!(process = %post, pid, generation, "A process has left.");
@@ -388,6 +409,10 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
         Received::Message(FromProcess::Fatal { exit_code, reason }) => {
             warn!(process = %post, generation, exit_code, reason, "A process cannot go on.");
             Some(Event::Fatal { generation, exit_code })
+        }
+        // They are for others: see `relay.rs`.
+        Received::Message(FromProcess::Publish { .. } | FromProcess::PublishLost | FromProcess::Answered { .. }) => {
+            None
         }
     }
 }

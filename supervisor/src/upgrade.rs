@@ -245,7 +245,8 @@ impl Supervisor {
             started_ms: self.own_seat.started_ms(),
             installed_at: self.installed.path.clone(),
             state: self.state.clone(),
-            lock: raw(self.instance.lock()),
+            lock: raw(self.instance.runtime()),
+            state_lock: self.instance.state().map(raw),
             control: self.control.save(),
             listeners: self.listeners.save(),
             boards: boards.chain(older).collect(),
@@ -274,7 +275,7 @@ impl Supervisor {
         state: &'a OwnedFd,
         settings: &'a OwnedFd,
     ) -> impl Iterator<Item = BorrowedFd<'a>> {
-        let shared = [self.shared.scoreboard.as_fd(), self.shared.commons.as_fd(), self.instance.lock().as_fd()];
+        let shared = [self.shared.scoreboard.as_fd(), self.shared.commons.as_fd(), self.instance.runtime().as_fd()];
         let carriers = [this, state, settings].map(AsFd::as_fd);
         let snapshots = self.revisions.iter().map(|(_, revision)| revision.snapshot.as_fd());
         let programs = self.revisions.iter().filter_map(|(_, revision)| match &revision.program {
@@ -283,6 +284,7 @@ impl Supervisor {
         });
         shared
             .into_iter()
+            .chain(self.instance.state().map(AsFd::as_fd))
             .chain(carriers)
             .chain(snapshots)
             .chain(programs)

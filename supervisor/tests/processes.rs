@@ -52,6 +52,7 @@ impl Stage {
         settings.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
         settings.admin.listen = "127.0.0.1:0".parse().unwrap();
         settings.supervisor.runtime_dir = self.dir.path().join("run");
+        settings.supervisor.state_dir = self.dir.path().join("state");
         settings.supervisor.restart_delay_ms = 10;
         settings.supervisor.restart_limit = 3;
         settings.server.workers = 2;

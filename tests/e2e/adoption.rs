@@ -120,7 +120,7 @@ fn adopted_calls_are_finished_when_the_instance_drains() {
 }
 
 #[test]
-fn a_worker_holds_at_most_its_share_of_its_own_connections_and_as_many_adopted() {
+fn a_worker_holds_at_most_its_share_whoever_accepted_them_and_the_others_are_told() {
     let tree = Tree::new();
     const SHARE: f64 = 5.0;
     let server = Server::build(tree.root()).fixture().set("limits.max_connections", 2.0 * SHARE).start();
@@ -138,10 +138,10 @@ fn a_worker_holds_at_most_its_share_of_its_own_connections_and_as_many_adopted()
         });
         let answers = answers(clients, Instant::now());
         done.store(true, Ordering::Relaxed);
-        assert!(answers.iter().all(|(text, _)| text.contains("event: result")), "{answers:?}");
+        let told = |text: &str| text.contains("event: result") || text.contains("SERVER_BUSY");
+        assert!(answers.iter().all(|(text, _)| told(text)), "{answers:?}");
         watched.join().unwrap()
     });
-    // It fills its own share, and adopts only while it has less than that in all.
-    assert!((SHARE..=2.0 * SHARE).contains(&most), "{most}");
+    assert!(most > 0.0 && most <= SHARE, "{most}");
     assert!(server.stderr().contains(TAKEN_OVER));
 }

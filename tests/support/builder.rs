@@ -23,6 +23,10 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The file of faults in the server's folder; every process reads it when it starts.
 pub(super) const FAULTS: &str = "faults.toml";
+/// What the fixture's tools leave behind: the variable that names a folder, and its name.
+const SHARED: [(&str, &str); 2] = [("TASK_MCP_FIXTURE_COUNTS", COUNTS), ("TASK_MCP_FIXTURE_REGISTERS", "registers")];
+/// The folder with the marks of counted runs.
+pub(super) const COUNTS: &str = "counts";
 /// The program in the server's folder, if it was installed there.
 const PROGRAM: &str = "program";
 
@@ -36,6 +40,7 @@ pub struct ServerBuilder {
     by_file: Vec<&'static str>,
     /// The program is installed in the folder, where another can take its place.
     installed: bool,
+    environment: Vec<(String, PathBuf)>,
     folder: TempDir,
 }
 
@@ -50,6 +55,7 @@ impl ServerBuilder {
             wrapper: Vec::new(),
             by_file: Vec::new(),
             installed: false,
+            environment: Vec::new(),
             folder,
         }
     }
@@ -85,6 +91,16 @@ impl ServerBuilder {
     /// The settings file, not an argument, decides about this key from now on; of those this builder sets.
     pub fn by_file(mut self, key: &'static str) -> Self {
         self.by_file.push(key);
+        self
+    }
+
+    /// Where the fixture's tools count their runs and keep their registers, instead of the server's folder: for several servers
+    /// that are to count together.
+    #[allow(dead_code, reason = "for tests of several instances")]
+    pub fn shared(mut self, folder: &Path) -> Self {
+        for (variable, name) in SHARED {
+            self.environment.push((variable.to_owned(), folder.join(name)));
+        }
         self
     }
 
@@ -151,6 +167,7 @@ impl ServerBuilder {
             command.arg("--set").arg(format!("{key}={}", value.display()));
         }
         command.args(&self.arguments).env("TASK_MCP_FIXTURE_FAULTS", file(FAULTS));
+        command.envs(SHARED.map(|(variable, name)| (variable, file(name)))).envs(self.environment);
         let mut command = wrapped(command, &self.wrapper);
         command.stdout(log("stdout")).stderr(log("stderr"));
         let mut child = command.spawn().expect("the server starts");

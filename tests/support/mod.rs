@@ -7,7 +7,9 @@
 //! - `tree`: an `openspec/` tree and its fingerprint
 //! - `dialect`: one tool call in each dialect of the wire, answers brought to one form
 //! - `rpc`: single JSON-RPC messages
+//! - `shared`: instances that share registers, counts and a cache
 //! - `control`: the control socket, over one kept connection
+//! - `crowd`: calls over kept connections to many workers, each over a random one
 //! - `load`: requests at a steady rate while something happens to the server
 //! - `metrics`: the Prometheus text, read back
 //! - `wait`: conditions with deadlines; `size`: short and full forms of a test
@@ -15,12 +17,14 @@
 mod builder;
 mod command;
 mod control;
+mod crowd;
 mod dialect;
 mod load;
 mod metrics;
 mod process;
 mod rpc;
 mod server;
+mod shared;
 mod size;
 mod sockets;
 mod tree;
@@ -28,12 +32,16 @@ mod wait;
 
 pub use command::{finish, run_alone};
 pub use control::Control;
+pub use crowd::{Crowd, Random};
 pub use dialect::{Caller, Dialect, Fault};
 pub use load::{Load, steady};
 pub use metrics::Metrics;
 pub use process::{Process, Signal, Usage, signal};
 pub use rpc::{Answer, META, Session, modern, modern_call};
 pub use server::Server;
+#[allow(unused_imports, reason = "for tests of several instances")]
+pub use server::runs_in;
+pub use shared::Shared;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};
 pub use tree::Tree;

@@ -16,7 +16,7 @@ use task_mcp_bench::{Request, Response, fetch};
 use tempfile::TempDir;
 
 use super::{
-    builder::{FAULTS, ServerBuilder, install},
+    builder::{COUNTS, FAULTS, ServerBuilder, install},
     command::program,
     metrics::Metrics,
     process::{Process, Signal, signal},
@@ -87,6 +87,12 @@ impl Server {
         // Renamed into place, so that no process reads half of it.
         let whole = self.folder.path().join("faults.new");
         fs::write(&whole, toml).and_then(|()| fs::rename(&whole, self.folder.path().join(FAULTS))).expect("writable");
+    }
+
+    /// How often a counted tool of the fixture has run in all processes of this server: `<tool>.<key>` for runs that have begun,
+    /// with `.done` for those that have ended.
+    pub fn runs(&self, name: &str) -> usize {
+        runs_in(self.folder(), name)
     }
 
     /// Puts another settings file in the place of the one the server was started with.
@@ -239,6 +245,12 @@ impl Drop for Server {
             "after {STOP_LIMIT:?} the supervisor had stopped: {stopped}, alive: {survivors:?}"
         );
     }
+}
+
+/// The same for servers that [share](ServerBuilder::shared) a folder.
+#[allow(dead_code, reason = "for tests of several instances")]
+pub fn runs_in(folder: &Path, name: &str) -> usize {
+    fs::metadata(folder.join(COUNTS).join(name)).map_or(0, |file| file.len().try_into().expect("it fits"))
 }
 
 /// The text of a file that may not be there yet.

@@ -8,11 +8,14 @@ use task_mcp_cache::Cache;
 use task_mcp_changes::Store;
 use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::{Scoreboard, Seat};
+use task_mcp_state::Bus;
+use task_mcp_state::RateLimits;
 use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
 use tokio::sync::watch;
 
-use crate::adopted::Adopter;
+use crate::connections::adopted::Adopter;
+use crate::connections::gate::Gate;
 use crate::faults::Armed;
 use crate::live::Live;
 
@@ -23,6 +26,9 @@ pub(crate) struct App {
     pub(crate) pool: Pool,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Cache,
+    /// How much each principal may send.
+    pub(crate) rates: RateLimits,
+    pub(crate) bus: Bus,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
@@ -32,8 +38,17 @@ pub(crate) struct App {
     pub(crate) faults: Arc<Armed>,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,
+    /// The open connections, and who is let in.
+    pub(crate) gate: Arc<Gate>,
     /// Serves connections of slots that nobody serves.
     pub(crate) adopter: Adopter,
     pub(crate) version: String,
     pub(crate) started: Instant,
+}
+
+impl App {
+    /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.pool.unfinished() + self.executor.unfinished()
+    }
 }

@@ -9,7 +9,7 @@ use task_mcp_config::Settings;
 use task_mcp_scoreboard::{Commons, Scoreboard, Seat};
 use task_mcp_state::State;
 use task_mcp_telemetry::Metrics;
-use task_mcp_tools::{Executor, Inventory, Limits, Pool, Registry, Tool, builtin_tools};
+use task_mcp_tools::{Backing, Executor, Inventory, Limits, Pool, Registry, Tool, builtin_tools};
 
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
@@ -94,7 +94,8 @@ impl Assembly {
             StoreOptions { document_bytes: settings.store.document_bytes, changes: settings.store.changes as usize };
         let store: Arc<dyn Store> = Arc::new(FilesStore::open(&settings.store.root, options, epochs, offload)?);
         let registry = Arc::new(Registry::new(builtin_tools(&store).into_iter().chain(tools).collect())?);
-        let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone());
+        let backing = Backing { store_id: store_id(settings), cache: cache.clone(), ledger: state.ledger().clone() };
+        let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone(), backing);
         let scoreboard = memory.scoreboard.clone();
         Ok(Self { store, registry, scoreboard, metrics, cache, state, executor, pool })
     }
@@ -115,5 +116,6 @@ pub(crate) fn call_limits(settings: &Settings) -> Limits {
     Limits {
         deadline: Duration::from_millis(settings.tools.deadline_ms),
         response_bytes: usize::try_from(settings.limits.response_bytes).unwrap_or(usize::MAX),
+        concurrency: settings.tools.concurrency as usize,
     }
 }

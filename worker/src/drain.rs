@@ -41,13 +41,13 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
     wait_until(deadline, || false, ACCEPT_GRACE).await;
     // A client that has not said yet what it wants is not worth a forced stop.
     app.stop_reading.send_replace(true);
-    let finished = || seat.in_flight() == 0 && app.pool.unfinished() == 0;
+    let finished = || seat.in_flight() == 0 && app.unfinished() == 0;
     let mut stopped = None;
     loop {
         if !wait_until(deadline, finished, Duration::MAX).await {
             tracing::warn!(
                 in_flight = seat.in_flight(),
-                jobs = app.pool.unfinished(),
+                jobs = app.unfinished(),
                 "The deadline of the drain is over; what is unfinished is cut (supervisor.drain_timeout_s)."
             );
             cut(app, handle, finished).await;
@@ -93,7 +93,7 @@ async fn serve_as_lame_duck(app: &App, end: Instant) {
     let mut quiet_since = Instant::now();
     while Instant::now() < end {
         let (open, come) = company(app);
-        if seen != Some(come) || open > 0 || app.pool.unfinished() > 0 {
+        if seen != Some(come) || open > 0 || app.unfinished() > 0 {
             (seen, quiet_since) = (Some(come), Instant::now());
         } else if quiet_since.elapsed() >= IDLE_GRACE {
             return;

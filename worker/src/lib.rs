@@ -6,7 +6,7 @@
 //! - `link`: the process's end of the link to the supervisor; `orders`: what both kinds do when they are told; `signals`: what the system may send
 //! - `worker`: the life of a worker: build, warm up, serve; `drain`: how it takes leave; `app`: what its requests share;
 //!   `live`: the settings that change meanwhile
-//! - `connections`: how connections are served, whoever accepted them; `adopted`: those from the queue of another slot
+//! - `connections`: connections, whoever accepted them: how many, how they are served, when they end
 //! - `assembly`: store, tools and executor, joined
 //! - `bearer`: the token of a request, for both listeners
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
@@ -22,7 +22,6 @@
 //! - A process that loses its supervisor drains and ends.
 
 mod admin;
-mod adopted;
 mod app;
 mod assembly;
 mod bearer;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use task_mcp_config::Settings;
+use task_mcp_scoreboard::Quota;
 
 use crate::public::access::Access;
 
@@ -26,6 +27,8 @@ pub(crate) struct RequestLimits {
     pub(crate) body_timeout: Duration,
     pub(crate) json_depth: u32,
     pub(crate) heartbeat: Duration,
+    /// Of one principal; `None` = no limit.
+    pub(crate) rate: Option<Quota>,
 }
 
 impl Live {
@@ -37,9 +40,33 @@ impl Live {
                 body_timeout: Duration::from_millis(settings.limits.body_timeout_ms),
                 json_depth: settings.limits.json_depth,
                 heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
+                rate: rate(settings.limits.requests_per_minute, settings.limits.burst),
             },
             drain_timeout: Duration::from_secs(settings.supervisor.drain_timeout_s),
             lame_duck: Duration::from_millis(settings.supervisor.lame_duck_ms),
         }
+    }
+}
+
+/// What one principal may send.
+fn rate(requests_per_minute: u32, burst: u32) -> Option<Quota> {
+    const MINUTE_US: u64 = 60_000_000;
+    let a_minute = u64::from(requests_per_minute);
+    let burst = if burst == 0 { a_minute + a_minute.div_ceil(2) } else { burst.into() };
+    // Rounded so that never more than the limit passes.
+    (a_minute > 0).then(|| Quota { period_us: MINUTE_US.div_ceil(a_minute), burst })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_off_or_has_a_burst_of_its_own_or_of_half_as_much_again() {
+        assert_eq!(rate(0, 0), None);
+        assert_eq!(rate(0, 10), None);
+        assert_eq!(rate(60, 0), Some(Quota { period_us: 1_000_000, burst: 90 }));
+        assert_eq!(rate(7, 3), Some(Quota { period_us: 8_571_429, burst: 3 }));
+        assert_eq!(rate(1, 0), Some(Quota { period_us: 60_000_000, burst: 2 }));
     }
 }

@@ -5,29 +5,33 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_service::fn_factory;
 use actix_web::dev::Server;
-use actix_web::{HttpServer, rt, web};
+use actix_web::{rt, web};
 use arc_swap::ArcSwap;
 use task_mcp_changes::ActiveQuery;
 use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
 use task_mcp_mcp::{Catalog, Engine, ServerInfo};
-use task_mcp_scoreboard::{Role, Seat, SeatState};
+use task_mcp_scoreboard::{Role, SeatState};
 use task_mcp_telemetry::{Latch, Readiness};
 use task_mcp_tools::Tool;
 use tokio::sync::watch;
 
-use crate::adopted::{self, Adopter};
 use crate::app::App;
 use crate::assembly::{Assembly, Memory, call_limits};
-use crate::connections::{ConnectionLimits, application, count};
+use crate::connections::ConnectionLimits;
+use crate::connections::adopted::{self, Adopter};
+use crate::connections::gate::Gate;
+use crate::connections::serve::service;
+use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::link::{Link, Told, addresses, hello};
 use crate::live::Live;
-use crate::orders::{Order, applied, heed};
+use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
 
@@ -65,7 +69,7 @@ async fn serve(
     let readiness = Readiness::default();
     let warm = readiness.latch();
     let started = Assembly::new(&settings, tools, &memory, pool_threads(&settings))
-        .and_then(|assembly| start(&settings, build, assembly, &seat, readiness, Arc::clone(&faults), listeners));
+        .and_then(|assembly| start(&settings, build, assembly, &memory, readiness, Arc::clone(&faults), listeners));
     let (app, server) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -107,12 +111,14 @@ async fn serve(
     let exit = {
         let mut drained = pin!(drain(&app, &handle, lame_duck, deadline));
         let mut listens = true;
+        let outbox = app.bus.outbox();
         loop {
             tokio::select! {
                 exit = &mut drained => break exit,
-                told = link.next(), if listens => match told {
-                    Some(told) => drop(obey(told, &mut link, &app, logs).await),
-                    None => listens = false,
+                happened = happens(&mut link, &outbox), if listens => match happened {
+                    Happened::Told(told) => drop(obey(told, &mut link, &app, logs).await),
+                    Happened::Publishes(outgoing) => publish(&mut link, outgoing),
+                    Happened::Gone => listens = false,
                 },
             }
         }
@@ -123,17 +129,23 @@ async fn serve(
 
 /// Does what the supervisor says until it asks for a drain; `None` when it is gone.
 async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
+    let outbox = app.bus.outbox();
     loop {
-        let told = link.next().await?;
-        if let Some(deadline) = obey(told, link, app, logs).await {
-            return Some(deadline);
+        match happens(link, &outbox).await {
+            Happened::Told(told) => {
+                if let Some(deadline) = obey(told, link, app, logs).await {
+                    return Some(deadline);
+                }
+            }
+            Happened::Publishes(outgoing) => publish(link, outgoing),
+            Happened::Gone => return None,
         }
     }
 }
 
 /// Does what the supervisor said; what a drain is given, if it is to be one.
 async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
-    match heed(told, logs)? {
+    match heed(told, logs, &app.bus)? {
         Order::Drain(deadline) => return Some(deadline),
         Order::Apply { revision, settings } => {
             app.live.store(Arc::new(Live::new(&settings)));
@@ -143,6 +155,8 @@ async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Dura
         // A worker that drains takes on nothing more.
         Order::Adopt { .. } if app.readiness.is_draining() => {}
         Order::Adopt { slot, sockets } => app.adopter.adopt(slot, sockets),
+        // Operators ask the admin process.
+        Order::Answer { .. } => {}
     }
     None
 }
@@ -152,13 +166,13 @@ fn start(
     settings: &Settings,
     build: &Build,
     assembly: Assembly,
-    seat: &Seat,
+    memory: &Memory,
     readiness: Readiness,
     faults: Arc<Armed>,
     listeners: Vec<TcpListener>,
 ) -> Result<(web::Data<App>, Server), WorkerError> {
-    let app = web::Data::new(build_app(settings, build, assembly, seat, readiness, faults)?);
-    let server = http_server(settings, listeners, app.clone())?;
+    let app = web::Data::new(build_app(settings, build, assembly, memory, readiness, faults)?);
+    let server = http_server(listeners, &app)?;
     Ok((app, server))
 }
 
@@ -166,17 +180,22 @@ fn build_app(
     settings: &Settings,
     build: &Build,
     assembly: Assembly,
-    seat: &Seat,
+    memory: &Memory,
     readiness: Readiness,
     faults: Arc<Armed>,
 ) -> Result<App, WorkerError> {
     let catalog = Catalog::new(&server_info(build), assembly.registry.descriptions())?;
+    let Memory { seat, commons, .. } = memory;
+    let gate = Gate::new(ConnectionLimits::new(settings), seat, commons, assembly.metrics.limits.clone())?;
     Ok(App {
         engine: Engine::new(catalog),
         executor: assembly.executor,
         pool: assembly.pool,
         store: assembly.store,
         cache: assembly.cache,
+        bus: assembly.state.bus().clone(),
+        rates: assembly.state.rate_limits(commons),
+        gate,
         live: ArcSwap::from_pointee(Live::new(settings)),
         readiness,
         metrics: assembly.metrics,
@@ -211,29 +230,38 @@ fn server_info(build: &Build) -> ServerInfo {
     }
 }
 
-fn http_server(settings: &Settings, listeners: Vec<TcpListener>, app: web::Data<App>) -> Result<Server, WorkerError> {
-    let limits = ConnectionLimits::new(settings);
-    let seat = app.seat.clone();
-    let mut http = HttpServer::new(move || {
-        // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
-        rt::spawn(beat(app.seat.clone()));
-        adopted::begin(&app, limits);
-        application(app.clone())
-    })
-    .workers(1)
-    .disable_signals()
-    .keep_alive(limits.keep_alive)
-    .client_request_timeout(limits.headers_timeout)
-    .client_disconnect_timeout(limits.disconnect_timeout)
-    .max_connections(limits.most)
-    // The drain has its own deadline, which may change meanwhile.
-    .shutdown_timeout(DAY_S)
-    .tcp_nodelay(true)
-    .on_connect(count(seat));
-    for listener in listeners {
-        http = http.listen(listener).map_err(WorkerError::Listen)?;
+fn http_server(listeners: Vec<TcpListener>, app: &web::Data<App>) -> Result<Server, WorkerError> {
+    let mut server = Server::build()
+        .workers(1)
+        .disable_signals()
+        .max_concurrent_connections(app.gate.limits().most_sockets())
+        // The drain has its own deadline, which may change meanwhile.
+        .shutdown_timeout(DAY_S);
+    let stops = server.graceful_shutdown_signal();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let (app, stops) = (app.clone(), stops.clone());
+        let factory = move || {
+            let (app, stops) = (app.clone(), stops.clone());
+            if index == 0 {
+                // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
+                rt::spawn(beat(app.seat.clone()));
+                rt::spawn(sweep(app.gate.clone()));
+                adopted::begin(&app);
+            }
+            fn_factory(move || {
+                let (app, stops) = (app.clone(), stops.clone());
+                async move {
+                    let closing = move || {
+                        let stops = stops.clone();
+                        async move { stops.notified().await }
+                    };
+                    service(&app, closing).await
+                }
+            })
+        };
+        server = server.listen(format!("public-{index}"), listener, factory).map_err(WorkerError::Listen)?;
     }
-    Ok(http.run())
+    Ok(server.run())
 }
 
 /// Longer than any drain, in seconds.
@@ -287,7 +315,7 @@ mod tests {
     }
 
     async fn call(app: &App) -> Result<CallResult, ToolError> {
-        app.executor.execute(&Call { principal: Principal::anonymous() }, "changes.active", "{}").await
+        app.executor.execute(&Call::new(Principal::anonymous()), "changes.active", "{}").await.outcome
     }
 
     #[tokio::test]
@@ -307,7 +335,7 @@ mod tests {
         let assembly = Assembly::alone(&before, vec![], &memory).unwrap();
         let build = Build { version: "1".into(), build: "1".into() };
         let no_faults = Arc::new(Armed::new(Faults::default(), 0));
-        let app = build_app(&before, &build, assembly, &seat, Readiness::default(), no_faults).unwrap();
+        let app = build_app(&before, &build, assembly, &memory, Readiness::default(), no_faults).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut link = Link::new(theirs.into()).unwrap();
         let admitted = |token: &str| {

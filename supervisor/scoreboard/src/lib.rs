@@ -14,7 +14,7 @@
 //! - `series.rs` handles on one metric of one seat, and samples
 //! - `fold.rs`   takes the counts of an older scoreboard over
 //! - `commons/`  tag epochs, leases, rate limits, connections by address
-//! - `clock.rs`  the clock of heartbeats
+//! - `clock.rs`  the clock of heartbeats, leases and rates
 //! - `error.rs`  what can fail
 //!
 //! # Invariants
@@ -40,6 +40,9 @@
 //! | in-flight, open streams, open connections, gauges | the seat's process; after reaping the supervisor | relaxed | exact count of what was lost; `retire` reads and zeroes |
 //! | counters, histogram cells | the seat's process (any thread, `fetch_add`; a [`Fold`] adds to its owner's) | relaxed | kept; an observation cut in two lacks its share of the sum |
 //! | epoch cells | any process (`fetch_add`) | acquire-release | kept; a bump is one instruction, so it happened or it did not |
+//! | theoretical arrival time of a principal, with its tag | any process (compare-and-exchange) | sequentially consistent | kept; past by itself |
+//! | owner of a row of connections by address | its process, from 0; after it was reaped the supervisor (`forget`) | sequentially consistent | the row counts until `forget` |
+//! | connections of an address in a row | the row's owner; after it was reaped the supervisor (`forget`) | sequentially consistent | given back by `forget` |
 //! | epoch incarnation | creator, before it shares the descriptor | plain | kept for the life of the memfd |
 
 mod board;
@@ -54,8 +57,11 @@ mod seat;
 mod series;
 
 pub use board::{Scoreboard, Totals};
-pub use clock::monotonic_ms;
-pub use commons::{Commons, EPOCH_CELLS, Epochs, Fence, Leased, Leases, Remote, RemoteTrust};
+pub use clock::{monotonic_ms, monotonic_us};
+pub use commons::{
+    AddressKey, AddressRow, Addresses, Commons, EPOCH_CELLS, Epochs, Fence, Held, Leased, Leases, Quota, Rated, Rates,
+    Remote, RemoteTrust,
+};
 pub use error::ScoreboardError;
 pub use fold::Fold;
 pub use plan::{

@@ -35,6 +35,7 @@ pub struct ToolCall<'a> {
     era: Era,
     name: std::borrow::Cow<'a, str>,
     arguments: &'a str,
+    idempotency_key: Option<std::borrow::Cow<'a, str>>,
 }
 
 impl Engine {
@@ -93,7 +94,7 @@ impl Engine {
                     "server/discover" => Ok(Route::Reply(Reply::result(id, &self.catalog.discover))),
                     "tools/list" => self.list_tools(id, Era::Modern, params),
                     "tools/call" => {
-                        let call = tool_call(id, Era::Modern, params)?;
+                        let call = tool_call(id, Era::Modern, params, &meta)?;
                         headers.check_name(&call.name)?;
                         Ok(Route::Call(call))
                     }
@@ -104,7 +105,7 @@ impl Engine {
                 "initialize" => self.initialize(id, params),
                 "ping" => Ok(Route::Reply(Reply::result(id, "{}"))),
                 "tools/list" => self.list_tools(id, Era::Legacy, params),
-                "tools/call" => Ok(Route::Call(tool_call(id, Era::Legacy, params)?)),
+                "tools/call" => Ok(Route::Call(tool_call(id, Era::Legacy, params, &meta)?)),
                 _ => Err(RpcError::method_not_found(method, Era::Legacy)),
             },
         }
@@ -154,6 +155,11 @@ impl<'a> ToolCall<'a> {
         self.arguments
     }
 
+    /// The idempotency key in `_meta`, as the client wrote it.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
+    }
+
     /// The answer for `result`.
     pub fn reply(&self, engine: &Engine, result: &CallResult) -> Reply {
         let prefix = match self.era {
@@ -196,7 +202,12 @@ fn era_of(method: &str, meta: &Meta<'_>, headers: &RequestHeaders<'_>) -> Result
     }
 }
 
-fn tool_call<'a>(id: RequestId<'a>, era: Era, params: Option<&'a RawValue>) -> Result<ToolCall<'a>, RpcError> {
+fn tool_call<'a>(
+    id: RequestId<'a>,
+    era: Era,
+    params: Option<&'a RawValue>,
+    meta: &Meta<'a>,
+) -> Result<ToolCall<'a>, RpcError> {
     #[derive(Deserialize)]
     struct Call<'a> {
         #[serde(borrow, default)]
@@ -214,7 +225,8 @@ fn tool_call<'a>(id: RequestId<'a>, era: Era, params: Option<&'a RawValue>) -> R
     if !arguments.starts_with('{') {
         return Err(invalid("the field `params.arguments` must be an object"));
     }
-    Ok(ToolCall { id, era, name: name.0, arguments })
+    let idempotency_key = meta.idempotency_key().map_err(|error| error.in_era(era))?.map(|key| key.0);
+    Ok(ToolCall { id, era, name: name.0, arguments, idempotency_key })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! - `message`: one JSON-RPC message, borrowed from the body
 //! - `depth`: nesting depth of a body, told before anything is parsed
 //! - `revision`: the protocol revisions and their eras
-//! - `meta`: the `_meta` of a request of the modern era
+//! - `meta`: the `_meta` of a request
 //! - `headers`: the request headers of the protocol, and how they must agree with the body
 //! - `error`: protocol errors: code, text, data, HTTP status
 //! - `catalog`: what the server tells of itself and its tools, serialised once
@@ -36,5 +36,6 @@ pub use engine::{Engine, Route, ToolCall};
 pub use error::{RpcError, code};
 pub use headers::RequestHeaders;
 pub use message::RequestId;
+pub use meta::IDEMPOTENCY_KEY;
 pub use reply::{CallResult, Reply, json_string};
 pub use revision::{Era, Revision};

@@ -6,7 +6,11 @@ use serde_json::value::RawValue;
 use crate::error::RpcError;
 use crate::message::Text;
 
-/// What a request of the modern era says of itself.
+/// The key in `_meta` under which a client sends a write once, however often it sends it. The specification has none; ours carries
+/// our prefix, as it asks of everybody's own keys.
+pub const IDEMPOTENCY_KEY: &str = "dev.task-mcp/idempotencyKey";
+
+/// What a request says of itself.
 ///
 /// Source: specification 2026-07-28, "Overview", `_meta`.
 #[derive(Debug, Default, Deserialize)]
@@ -15,6 +19,8 @@ pub(crate) struct Meta<'a> {
     pub(crate) protocol_version: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
     pub(crate) client_capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "dev.task-mcp/idempotencyKey")]
+    idempotency_key: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +57,17 @@ impl<'a> Meta<'a> {
             self.protocol_version.ok_or_else(|| RpcError::invalid_params(format!("the field {KEY} is missing")))?;
         serde_json::from_str(raw.get())
             .map_err(|_| RpcError::invalid_params(format!("the field {KEY} must be a string")))
+    }
+
+    /// The idempotency key, as it stands.
+    ///
+    /// # Errors
+    /// -32602 if it is not a string.
+    pub(crate) fn idempotency_key(&self) -> Result<Option<Text<'a>>, RpcError> {
+        let Some(raw) = self.idempotency_key else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| {
+            RpcError::invalid_params(format!("the field params._meta[\"{IDEMPOTENCY_KEY}\"] must be a string"))
+        })
     }
 
     /// Checks that the client told its capabilities.

@@ -1,18 +1,20 @@
-//! Edits of the tree by hand bump its epoch, so that every worker looks again.
+//! Edits of the tree by hand bump its epoch, so that every worker looks again, and then the tags of what they have touched, so
+//! that no result from before is answered any more.
 //!
 //! One watcher for the machine. The workers' own writes are seen too, which costs a rescan that finds nothing new. Where the
 //! system has no notification left, the tree is polled at the interval of the settings.
 //!
 //! Bounds: an edit is seen [`COALESCE`] after its notification, or one poll later without notification. What the kernel could
 //! not tell (a file that appeared in a new folder before the folder was watched) is covered by one more bump after [`SETTLE`]
-//! of quiet; a tree that was replaced as a whole is noticed within `store.poll_ms`.
+//! of quiet; a tree that was replaced as a whole is noticed within `store.poll_ms`. Where it is not known what was edited, every
+//! result over the tree is computed anew.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,7 +23,10 @@ use notify::{Config, Event, EventKind, PollWatcher, RecommendedWatcher, Recursiv
 use task_mcp_changes::EpochSource;
 use task_mcp_config::settings::Store;
 use task_mcp_scoreboard::Counter;
+use task_mcp_tools::Tag;
+use tokio::sync::mpsc;
 
+use crate::admin::gathered::Gathered;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 
@@ -30,12 +35,23 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// How long the tree must be quiet for the last bump after an edit.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Starts to watch `openspec/` below the root, on a thread that lives as long as the process.
+/// Starts to watch `openspec/` below the root, on a thread that lives as long as the process; `touched` hears the tags to bump.
 ///
 /// # Errors
 /// The system refuses the thread.
-pub(crate) fn watch(store: &Store, epoch: TreeEpoch, seen: Counter) -> Result<(), WorkerError> {
-    let tree = TreeWatch { tree: store.root.join("openspec"), poll: Duration::from_millis(store.poll_ms), epoch, seen };
+pub(crate) fn watch(
+    store: &Store,
+    epoch: TreeEpoch,
+    touched: mpsc::Sender<Vec<Tag>>,
+    seen: Counter,
+) -> Result<(), WorkerError> {
+    let tree = TreeWatch {
+        tree: store.root.join("openspec"),
+        poll: Duration::from_millis(store.poll_ms),
+        epoch,
+        touched,
+        seen,
+    };
     thread::Builder::new().name("watcher".to_owned()).spawn(move || tree.run()).map_err(WorkerError::Watcher)?;
     Ok(())
 }
@@ -44,6 +60,7 @@ struct TreeWatch {
     tree: PathBuf,
     poll: Duration,
     epoch: TreeEpoch,
+    touched: mpsc::Sender<Vec<Tag>>,
     seen: Counter,
 }
 
@@ -54,39 +71,46 @@ struct Bell {
     edited: SyncSender<()>,
     /// The folder itself was removed or renamed, so its watches are gone.
     lost: Arc<AtomicBool>,
+    /// What was edited since the last bump; added to before the bell is rung.
+    gathered: Arc<Mutex<Gathered>>,
 }
 
 impl TreeWatch {
     fn run(&self) {
         loop {
             let (edited, edits) = sync_channel(1);
-            let bell = Bell { edited, lost: Arc::default() };
+            let bell = Bell { edited, lost: Arc::default(), gathered: Arc::default() };
             let identity = identity(&self.tree);
             let watcher = identity.and_then(|_| self.attach(&bell));
             // What happened while nobody watched is unknown.
-            self.bump();
+            self.seen.add(1);
+            self.bump(&Gathered::everything());
             match watcher {
-                Some(_watching) => self.pump(&edits, &bell.lost, identity),
+                Some(_watching) => self.pump(&edits, &bell, identity),
                 None => thread::sleep(self.poll),
             }
         }
     }
 
     /// Bumps for edits until the tree is another one than the one watched.
-    fn pump(&self, edits: &Receiver<()>, lost: &AtomicBool, watched: Option<Identity>) {
+    fn pump(&self, edits: &Receiver<()>, bell: &Bell, watched: Option<Identity>) {
         let mut settle: Option<Instant> = None;
-        while !lost.load(Ordering::Acquire) && identity(&self.tree) == watched {
+        let mut unsettled = Gathered::default();
+        while !bell.lost.load(Ordering::Acquire) && identity(&self.tree) == watched {
             let wait = settle.map_or(self.poll, |at| at.saturating_duration_since(Instant::now()).min(self.poll));
             match edits.recv_timeout(wait) {
                 Ok(()) => {
                     thread::sleep(COALESCE);
                     let _ = edits.try_recv();
-                    self.bump();
+                    let gathered = bell.take();
+                    self.seen.add(1);
+                    self.bump(&gathered);
+                    unsettled.join(gathered);
                     settle = Some(Instant::now() + SETTLE);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if settle.is_some_and(|at| at <= Instant::now()) {
-                        self.epoch.bump();
+                        self.bump(&std::mem::take(&mut unsettled));
                         settle = None;
                     }
                 }
@@ -96,9 +120,16 @@ impl TreeWatch {
         tracing::info!("The tree was replaced; it is watched anew.");
     }
 
-    fn bump(&self) {
-        self.seen.add(1);
-        self.epoch.bump();
+    /// First the index, then the tags: who computes under the new tags finds an index that knows of the edit.
+    fn bump(&self, gathered: &Gathered) {
+        if gathered.index() {
+            self.epoch.bump();
+        }
+        let tags = gathered.tags();
+        // The admin process ends when its runtime is gone.
+        if !tags.is_empty() && self.touched.blocking_send(tags).is_err() {
+            tracing::debug!("Edits are seen while the process ends.");
+        }
     }
 
     fn attach(&self, bell: &Bell) -> Option<Box<dyn Watcher>> {
@@ -125,25 +156,37 @@ impl TreeWatch {
         }
     }
 
-    /// Anything but a mere access below the tree may have changed a list; so may what the system could not tell.
+    /// Anything but a mere access below the tree may have changed a result; so may what the system could not tell.
     fn handler(&self, bell: &Bell) -> impl FnMut(notify::Result<Event>) + Send + 'static {
-        let (tree, private, bell) = (self.tree.clone(), self.tree.join(".task-mcp"), bell.clone());
+        let (tree, bell) = (self.tree.clone(), bell.clone());
         move |event| {
-            let matters = match &event {
+            let touched = match &event {
+                Ok(event) if event.need_rescan() => Gathered::everything(),
+                Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
                 Ok(event) => {
                     let gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
                     if gone && event.paths.contains(&tree) {
                         bell.lost.store(true, Ordering::Release);
                     }
-                    let inside = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(&private));
-                    event.need_rescan() || (!matches!(event.kind, EventKind::Access(_)) && !inside)
+                    Gathered::of(&tree, &event.paths)
                 }
-                Err(_) => true,
+                Err(_) => Gathered::everything(),
             };
-            if matters {
-                let _ = bell.edited.try_send(());
+            if !touched.is_empty() {
+                bell.ring(touched);
             }
         }
+    }
+}
+
+impl Bell {
+    fn ring(&self, touched: Gathered) {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).join(touched);
+        let _ = self.edited.try_send(());
+    }
+
+    fn take(&self) -> Gathered {
+        std::mem::take(&mut *self.gathered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

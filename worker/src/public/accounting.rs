@@ -1,6 +1,7 @@
 //! Every request is counted: in flight while it is served, by status when it is answered.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use task_mcp_scoreboard::Seat;
 use task_mcp_telemetry::{Method, Route};
 
 use crate::app::App;
+use crate::connections::entry::Entry;
 
 /// The middleware around all routes. The duration counted ends with the head of the response: the life of a stream is not the
 /// time of a request.
@@ -26,7 +28,7 @@ pub(crate) async fn account(
     let Some(app) = request.app_data::<Data<App>>().cloned() else {
         return Err(actix_web::error::ErrorInternalServerError("no app"));
     };
-    let in_flight = InFlight::new(&app.seat);
+    let mut in_flight = InFlight::new(&app.seat, request.request().conn_data::<Arc<Entry>>().cloned());
     app.faults.on_request(request.method());
     let mut response = next.call(request).await?;
     if app.readiness.is_draining() {
@@ -35,6 +37,7 @@ pub(crate) async fn account(
     // The pattern, not the path: a path may be spelt in many ways that lead to one route.
     let route = response.request().match_pattern().map_or(Route::Other, |pattern| Route::of(&pattern));
     app.metrics.http.answered(method, route, response.status().as_u16(), started.elapsed());
+    in_flight.answer_began();
     Ok(response.map_into_boxed_body().map_body(|_, body| Counted { body, _in_flight: in_flight }))
 }
 
@@ -56,17 +59,37 @@ impl MessageBody for Counted {
     }
 }
 
-struct InFlight(Seat);
+struct InFlight {
+    seat: Seat,
+    /// The request's connection, where there is one.
+    connection: Option<Arc<Entry>>,
+    has_answer: bool,
+}
 
 impl InFlight {
-    fn new(seat: &Seat) -> Self {
+    fn new(seat: &Seat, connection: Option<Arc<Entry>>) -> Self {
         seat.request_started();
-        Self(seat.clone())
+        if let Some(connection) = &connection {
+            connection.request_began();
+        }
+        Self { seat: seat.clone(), connection, has_answer: false }
+    }
+
+    fn answer_began(&mut self) {
+        self.has_answer = true;
+        if let Some(connection) = &self.connection {
+            connection.answer_began();
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.request_finished();
+        self.seat.request_finished();
+        match &self.connection {
+            Some(connection) if self.has_answer => connection.answer_ended(),
+            Some(connection) => connection.request_given_up(),
+            None => {}
+        }
     }
 }

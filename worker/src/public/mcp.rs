@@ -5,10 +5,13 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use task_mcp_mcp::{Reply, RequestHeaders, Route, code};
-use task_mcp_tools::Call;
+use task_mcp_tools::{Call, Principal};
 
 use crate::app::App;
+use crate::live::Live;
 use crate::public::body::{drain_small, read_json};
+use crate::public::once::{REPLAYED, idempotency_key};
+use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{Form, REQUEST_ID, Refusal, own_request_id, single};
 use crate::public::seed;
 
@@ -18,37 +21,58 @@ const NAME: &str = "mcp-name";
 
 /// Serves one message. Every answer is one JSON object: nothing that exists so far needs a stream.
 pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
-    let form = form_of(request.headers());
     let live = app.live.load_full();
-    let principal = match live.access.check(&request) {
-        Ok(principal) => principal,
+    match admit(&request, &app, &live).await {
+        Ok(Admitted { principal, standing }) => {
+            tell(standing, serve(&request, &mut payload, app, &live, principal).await)
+        }
         Err(refusal) => {
             drain_small(&request, &mut payload).await;
-            return refusal.respond(&request, form);
+            refusal.respond(&request, form_of(request.headers()))
         }
-    };
-    let body = match read_json(&request, &mut payload, &app, &live.limits).await {
+    }
+}
+
+async fn serve(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    app: Data<App>,
+    live: &Live,
+    principal: Principal,
+) -> HttpResponse {
+    let form = form_of(request.headers());
+    let body = match read_json(request, payload, &app, &live.limits).await {
         Ok(body) => body,
-        Err(refusal) => return refusal.respond(&request, form),
+        Err(refusal) => return refusal.respond(request, form),
     };
-    let headers = match protocol_headers(&request) {
+    let headers = match protocol_headers(request) {
         Ok(headers) => headers,
-        Err(refusal) => return refusal.respond(&request, form),
+        Err(refusal) => return refusal.respond(request, form),
     };
     // A client of MCP says so in its headers; a body without them may be of the other dialect.
     if headers.protocol_version.is_none() && (form == Form::Plain || seed::is_seed(&body)) {
-        return seed::respond_ndjson(&request, app, Call { principal }, &body);
+        return seed::respond_ndjson(request, app, principal, &body);
     }
     match app.engine.route(&body, &headers) {
-        Route::Reply(reply) => respond(&request, reply),
+        Route::Reply(reply) => respond(request, reply),
         Route::Accepted => HttpResponse::Accepted().finish(),
         Route::Call(call) => {
             if !app.executor.knows(call.name()) {
-                return respond(&request, call.refuse(call.unknown_tool()));
+                return respond(request, call.refuse(call.unknown_tool()));
             }
-            let outcome = app.executor.execute(&Call { principal }, call.name(), call.arguments()).await;
-            let result = outcome.unwrap_or_else(|error| error.to_result());
-            respond(&request, call.reply(&app.engine, &result))
+            let key = match idempotency_key(request, call.idempotency_key()) {
+                Ok(key) => key,
+                Err(refusal) => return refusal.respond(request, form),
+            };
+            let asked = Call::new(principal).with_idempotency(key);
+            let answer = app.executor.execute(&asked, call.name(), call.arguments()).await;
+            let result = answer.outcome.unwrap_or_else(|error| error.to_result());
+            let mut response = respond(request, call.reply(&app.engine, &result));
+            if answer.replayed {
+                let (name, value) = REPLAYED;
+                response.headers_mut().insert(name, value);
+            }
+            response
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The public endpoint.
 //!
 //! - `access`: who may call: `Host`, `Origin`, bearer token
+//! - `rate`: how much they may send
 //! - `accounting`: every request is counted, in flight and when answered
 //! - `body`: reading a body within its limits
 //! - `refusal`: what is told when a request is refused, in the form of its dialect
 //! - `mcp`: `POST /mcp`; JSON-RPC, or the seed's dialect when the body is one of it
+//! - `once`: the idempotency key of a request
 //! - `seed`: the seed's dialect: NDJSON on `/mcp`, server-sent events on `/sse`
 //! - `health`: `/healthz`, `/readyz`, `/health`
 //! - `about`: `/`
@@ -15,6 +17,8 @@ pub(crate) mod accounting;
 mod body;
 mod health;
 mod mcp;
+mod once;
+mod rate;
 mod refusal;
 mod seed;
 

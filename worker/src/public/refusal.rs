@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use task_mcp_mcp::{Reply, RpcError, code};
 use uuid::Uuid;
 
+use crate::public::rate::Standing;
+
 /// A request that is not served: an HTTP status, a code for programs, words for people.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
@@ -18,6 +20,15 @@ pub(crate) struct Refusal {
     hint: Option<String>,
     limit: Option<u64>,
     rpc_code: i32,
+    /// What stands in the headers too, if the request came too early.
+    too_early: Option<Box<TooEarly>>,
+}
+
+/// A request that would be served later.
+#[derive(Debug, Clone, Copy)]
+struct TooEarly {
+    retry_ms: u64,
+    standing: Standing,
 }
 
 /// In which form a refusal is told.
@@ -35,7 +46,7 @@ pub(crate) const API_VERSION: &str = "1.0.0";
 impl Refusal {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, code, message, hint: None, limit: None, rpc_code: code::INVALID_REQUEST }
+        Self { status, code, message, hint: None, limit: None, rpc_code: code::INVALID_REQUEST, too_early: None }
     }
 
     pub(crate) fn unauthorised(code: &'static str, message: &str) -> Self {
@@ -53,6 +64,12 @@ impl Refusal {
         self
     }
 
+    /// The same request will be served after so long, in milliseconds.
+    pub(crate) fn with_retry_after(mut self, retry_ms: u64, standing: Standing) -> Self {
+        self.too_early = Some(Box::new(TooEarly { retry_ms, standing }));
+        self
+    }
+
     /// The JSON-RPC code, where it is not -32600.
     pub(crate) fn with_rpc_code(mut self, code: i32) -> Self {
         self.rpc_code = code;
@@ -67,6 +84,12 @@ impl Refusal {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         if self.status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"task-mcp\""));
+        }
+        if let Some(TooEarly { retry_ms, standing }) = self.too_early.as_deref() {
+            response.insert_header((header::RETRY_AFTER, retry_ms.div_ceil(1_000).max(1)));
+            for header in standing.headers() {
+                response.insert_header(header);
+            }
         }
         match form {
             Form::JsonRpc => {
@@ -98,6 +121,12 @@ impl Refusal {
         let mut data = json!({ "code": self.code });
         if let (Some(fields), Some(limit)) = (data.as_object_mut(), self.limit) {
             fields.insert("limit".into(), limit.into());
+        }
+        if let (Some(fields), Some(TooEarly { retry_ms, standing })) = (data.as_object_mut(), self.too_early.as_deref())
+        {
+            fields.insert("retryAfterMs".into(), (*retry_ms).into());
+            fields.insert("limit".into(), standing.limit.into());
+            fields.insert("resetAt".into(), standing.reset_at_s.into());
         }
         data
     }

@@ -19,10 +19,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use task_mcp_mcp::{CallResult, json_string};
 use task_mcp_telemetry::Metrics;
-use task_mcp_tools::{Call, ToolError};
+use task_mcp_tools::{Call, Principal, ToolError};
 
 use crate::app::App;
 use crate::public::body::{drain_small, read_json};
+use crate::public::once::idempotency_key;
+use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{API_VERSION, Form, REQUEST_ID, Refusal, request_id};
 
 /// Whether a body is of this dialect: it names a tool and is no JSON-RPC message.
@@ -46,26 +48,27 @@ fn is_object(body: &[u8]) -> bool {
 /// `POST /sse`.
 pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
     let live = app.live.load_full();
-    let principal = match live.access.check(&request) {
-        Ok(principal) => principal,
+    let Admitted { principal, standing } = match admit(&request, &app, &live).await {
+        Ok(admitted) => admitted,
         Err(refusal) => {
             drain_small(&request, &mut payload).await;
             return refusal.respond(&request, Form::Plain);
         }
     };
     let asked = match read_json(&request, &mut payload, &app, &live.limits).await {
-        Ok(body) => needs_http_1_1(&request).and_then(|()| Asked::read(&body, &app)),
+        Ok(body) => Asked::read(&request, &body, &app, principal),
         Err(refusal) => Err(refusal),
     };
-    match asked {
-        Ok(asked) => respond_sse(&request, app, Call { principal }, asked, live.limits.heartbeat),
+    let response = match asked {
+        Ok(asked) => respond_sse(&request, app, asked, live.limits.heartbeat),
         Err(refusal) => refusal.respond(&request, Form::Plain),
-    }
+    };
+    tell(standing, response)
 }
 
 /// Answers a body that [`is_seed`] with NDJSON lines: start, result or error, end.
-pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, body: &[u8]) -> HttpResponse {
-    let asked = match needs_http_1_1(request).and_then(|()| Asked::read(body, &app)) {
+pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, principal: Principal, body: &[u8]) -> HttpResponse {
+    let asked = match Asked::read(request, body, &app, principal) {
         Ok(asked) => asked,
         Err(refusal) => return refusal.respond(request, Form::Plain),
     };
@@ -75,7 +78,7 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, 
         literal(&asked.tool),
     );
     let outcome = async move {
-        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await;
+        let outcome = app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome;
         let ts = Timestamp::now().as_millisecond();
         let mut lines = match outcome {
             Ok(result) => {
@@ -101,7 +104,7 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, call: Call, 
 }
 
 /// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; then the one event.
-fn respond_sse(request: &HttpRequest, app: Data<App>, call: Call, asked: Asked, heartbeat: Duration) -> HttpResponse {
+fn respond_sse(request: &HttpRequest, app: Data<App>, asked: Asked, heartbeat: Duration) -> HttpResponse {
     let id = request_id(request);
     let event_id = id.to_str().unwrap_or_default().to_owned();
     let open = OpenStream::new(&app);
@@ -109,7 +112,7 @@ fn respond_sse(request: &HttpRequest, app: Data<App>, call: Call, asked: Asked, 
     let outcome = async move {
         let _open = open;
         let (started, started_at) = (Instant::now(), Timestamp::now());
-        let outcome = app.executor.execute(&call, &asked.tool, &asked.input).await;
+        let outcome = app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome;
         let (name, data) = event(&asked.tool, &outcome, started_at, started.elapsed());
         sse::Data::new(data).event(name).id(event_id).into()
     };
@@ -158,6 +161,7 @@ fn needs_http_1_1(request: &HttpRequest) -> Result<(), Refusal> {
 
 /// A request of this dialect whose envelope is in order.
 struct Asked {
+    call: Call,
     tool: String,
     input: String,
 }
@@ -166,8 +170,8 @@ impl Asked {
     /// Reads the envelope.
     ///
     /// # Errors
-    /// 400 for a body of another shape, 404 for a tool this server does not have.
-    fn read(body: &[u8], app: &App) -> Result<Self, Refusal> {
+    /// 505 for HTTP/1.0, 400 for a body of another shape or a bad idempotency key, 404 for a tool this server does not have.
+    fn read(request: &HttpRequest, body: &[u8], app: &App, principal: Principal) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow, default)]
@@ -180,6 +184,7 @@ impl Asked {
         let invalid = |text: &str| {
             Refusal::new(400, "INVALID_INPUT", text).with_hint(r#"send {"tool":"changes.active","input":{}}"#)
         };
+        needs_http_1_1(request)?;
         if !is_object(body) {
             return Err(invalid("the body must be one JSON object"));
         }
@@ -210,7 +215,8 @@ impl Asked {
         if !input.starts_with('{') {
             return Err(invalid("the field `input` must be an object"));
         }
-        Ok(Self { tool, input: input.to_owned() })
+        let call = Call::new(principal).with_idempotency(idempotency_key(request, None)?);
+        Ok(Self { call, tool, input: input.to_owned() })
     }
 }
 

@@ -2,28 +2,68 @@
 //! limits, and the event bus.
 //!
 //! # Layout
+//! - `records`: values under a kind and a key, until they end; in memory, in files, or in Redis
 //! - `ledger`: what became of calls with an idempotency key
+//! - `rates`: how much each principal may send
+//! - `collections`: what else the records are used for: sessions, revocations, tasks, events, answers, nonces
+//! - `bus`: what one process says, all hear
 //! - `error`: why state cannot be read or written
 //!
 //! # Invariants
 //! - What a client was told is kept was written before it was told.
 //! - Every record has an end; every operation has a time limit; every queue has a bound.
 //! - Delivery over the bus is a hint: who may have missed something is told to look at everything anew.
+//! - `unsafe` is in `records/embedded/environment.rs` alone, for the map of LMDB.
 
+mod bus;
+mod collections;
 mod error;
 mod ledger;
+mod rates;
+mod records;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use task_mcp_config::Settings;
+use task_mcp_config::settings::StateBackend;
+use task_mcp_redis::{Purpose, Redis};
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
+pub use bus::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, Subscription, TOPIC_BYTES_MAX, TooLong};
+pub use collections::{
+    Answers, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, Task, TaskStatus, Tasks, Transition,
+};
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
+use rates::SharedRates;
+pub use rates::{Payer, RateLimits, Verdict};
+pub use records::Unreadable;
+
+use crate::records::Records;
+
+/// How long a process that runs alone remembers a call: longer than it lives.
+const ALONE_TTL: Duration = Duration::from_secs(86_400);
 
 /// The state of one process. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct State(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    records: Records,
+    bus: Bus,
     ledger: Ledger,
+    sessions: Sessions,
+    revocations: Revocations,
+    tasks: Tasks,
+    answers: Answers,
+    events: Events,
+    nonces: Nonces,
+    shared_rates: Option<SharedRates>,
 }
 
 impl State {
@@ -32,26 +72,104 @@ impl State {
     /// # Errors
     /// The settings cannot be used, or the state directory cannot be written.
     pub fn open(
-        _settings: &Settings,
+        settings: &Settings,
         _commons: &Commons,
         metrics: StateMetrics,
-        _redis: RedisMetrics,
+        redis: RedisMetrics,
     ) -> Result<Self, StateError> {
-        Ok(Self::alone(metrics))
+        let limit = Duration::from_millis(settings.state.timeout_ms);
+        let state_dir = &settings.supervisor.state_dir;
+        let records = Records::embedded(state_dir, settings.state.max_bytes, limit, metrics.clone())?;
+        let shared_rates = match settings.state.backend {
+            StateBackend::Embedded => None,
+            StateBackend::Redis => {
+                let prefix = format!("{{{}:state}}", settings.redis.prefix);
+                let connection = Redis::open(&settings.redis, Purpose::State, &prefix, redis)?;
+                Some(SharedRates::new(connection, &prefix))
+            }
+        };
+        let idempotency_ttl = Duration::from_secs(settings.state.idempotency_ttl_s);
+        let state = Self::over(records, idempotency_ttl, metrics, shared_rates);
+        if !state.0.records.are_near() {
+            let revocations = state.0.revocations.clone();
+            tokio::spawn(async move { revocations.listen().await });
+        }
+        Ok(state)
     }
 
     /// State in the memory of a process that runs alone, such as `task-mcp call`.
     pub fn alone(metrics: StateMetrics) -> Self {
-        Self { ledger: Ledger::alone(metrics) }
+        Self::over(Records::memory(metrics.clone()), ALONE_TTL, metrics, None)
+    }
+
+    fn over(
+        records: Records,
+        idempotency_ttl: Duration,
+        metrics: StateMetrics,
+        shared_rates: Option<SharedRates>,
+    ) -> Self {
+        let bus = Bus::new(metrics.clone());
+        Self(Arc::new(Parts {
+            ledger: Ledger::new(records.clone(), idempotency_ttl, metrics),
+            sessions: Sessions::new(records.clone()),
+            revocations: Revocations::new(records.clone(), bus.clone()),
+            tasks: Tasks::new(records.clone(), bus.clone()),
+            answers: Answers::new(records.clone(), bus.clone()),
+            events: Events::new(records.clone()),
+            nonces: Nonces::new(records.clone()),
+            bus,
+            records,
+            shared_rates,
+        }))
     }
 
     /// What became of calls with an idempotency key.
     pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+        &self.0.ledger
+    }
+
+    /// The event bus.
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    /// What sessions changed.
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// What is not to be accepted any more.
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.revocations
+    }
+
+    /// Work that outlives its request.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// What clients answer to somebody who waits.
+    pub fn answers(&self) -> &Answers {
+        &self.0.answers
+    }
+
+    /// What streams said.
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// What may be used once.
+    pub fn nonces(&self) -> &Nonces {
+        &self.0.nonces
+    }
+
+    /// How much each principal may send; `commons` are those of the instance.
+    pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
+        RateLimits::new(commons, self.0.shared_rates.clone())
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.
     pub async fn keep_house(&self) {
-        std::future::pending::<()>().await;
+        self.0.records.keep_house().await;
     }
 }

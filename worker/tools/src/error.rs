@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use task_mcp_mcp::{CallResult, json_string};
 
@@ -16,29 +16,44 @@ pub mod code {
     pub const TOOL_NOT_FOUND: &str = "TOOL_NOT_FOUND";
     /// The call took longer than its deadline.
     pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-    /// The pool's queue is full.
+    /// The principal does not hold a scope the tool needs.
+    pub const INSUFFICIENT_SCOPE: &str = "INSUFFICIENT_SCOPE";
+    /// Too many calls of the tool run.
     pub const OVERLOADED: &str = "OVERLOADED";
     /// The result is larger than the limit.
     pub const RESPONSE_TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
     /// The server stops, and the call was not finished in the time that was left.
     pub const SERVER_SHUTTING_DOWN: &str = "SERVER_SHUTTING_DOWN";
+    /// The first call with this idempotency key is still running.
+    pub const IDEMPOTENCY_IN_PROGRESS: &str = "IDEMPOTENCY_IN_PROGRESS";
+    /// The idempotency key belongs to a call with other arguments.
+    pub const IDEMPOTENCY_CONFLICT: &str = "IDEMPOTENCY_CONFLICT";
+    /// The record of idempotency keys cannot be reached; the call was not run.
+    pub const IDEMPOTENCY_UNAVAILABLE: &str = "IDEMPOTENCY_UNAVAILABLE";
+    /// A call with this idempotency key was begun, and nobody knows what became of it.
+    pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
     /// The fault is the server's; its log says more.
     pub const INTERNAL_ERROR: &str = "INTERNAL_ERROR";
 
     /// All of the above.
-    pub const ALL: [&str; 7] = [
+    pub const ALL: [&str; 12] = [
         INVALID_INPUT,
         TOOL_NOT_FOUND,
         DEADLINE_EXCEEDED,
+        INSUFFICIENT_SCOPE,
         OVERLOADED,
         RESPONSE_TOO_LARGE,
         SERVER_SHUTTING_DOWN,
+        IDEMPOTENCY_IN_PROGRESS,
+        IDEMPOTENCY_CONFLICT,
+        IDEMPOTENCY_UNAVAILABLE,
+        OUTCOME_UNKNOWN,
         INTERNAL_ERROR,
     ];
 }
 
 /// A failed call, as every dialect tells it.
-#[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ToolError {
     /// Stable code for programs.
@@ -46,10 +61,10 @@ pub struct ToolError {
     /// What is wrong.
     pub message: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// More, for programs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
 }
 
@@ -82,6 +97,11 @@ impl ToolError {
     pub fn to_result(&self) -> CallResult {
         let text = serde_json::to_string(&serde_json::json!({ "error": self })).unwrap_or_else(|_| self.to_string());
         CallResult { structured: None, text: json_string(&text), is_error: true }
+    }
+
+    /// The error of a JSON object that [`ToolError::to_json`] wrote; `None` for anything else.
+    pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
     }
 
     /// The error object as JSON.

@@ -18,19 +18,27 @@
 
 mod arguments;
 mod builtin;
+mod call;
+mod canonical;
 mod error;
 mod executor;
+mod idempotency;
 pub mod panics;
 mod pool;
+mod principal;
 mod registry;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod testing;
 mod tool;
 
-pub use builtin::{Inventory, builtin_tools};
+pub use builtin::{Inventory, builtin_tools, tags};
+pub use call::{Call, Progress};
 pub use error::{ToolError, code};
-pub use executor::{Cut, Executor, Limits};
+pub use executor::{Answer, Backing, Cut, Executor, Limits};
+pub use idempotency::{IdempotencyKey, NoKey};
 pub use pool::Pool;
+pub use principal::{Principal, Scopes};
 pub use registry::{Registry, RegistryError};
-pub use tool::{BoxFuture, Call, Output, Principal, Tool};
+pub use task_mcp_cache::Tag;
+pub use tool::{Aftermath, BoxFuture, CachePolicy, Output, Partition, Tool};

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use task_mcp_changes::{Offload, OffloadFull};
 use task_mcp_telemetry::ToolMetrics;
@@ -12,28 +13,36 @@ use crate::panics::guarded;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// A job in the queue.
+struct Queued {
+    job: Job,
+    since: Instant,
+}
+
 /// A fixed number of threads behind a queue with a limit. A full queue refuses at once: the caller is told to come back rather
 /// than kept waiting behind work that will miss its deadline. The threads end when the pool is dropped and the queue is empty.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<Queued>,
     unfinished: Arc<AtomicUsize>,
+    metrics: ToolMetrics,
 }
 
 impl Pool {
-    /// Starts `threads` (at least one) threads behind a queue of `queue` jobs. `metrics` counts the jobs that panic.
+    /// Starts `threads` (at least one) threads behind a queue of `queue` jobs. `metrics` tells how many wait and how long, and
+    /// counts those that panic.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn start(threads: usize, queue: usize, metrics: &ToolMetrics) -> std::io::Result<Self> {
-        let (jobs, waiting) = sync_channel::<Job>(queue);
+        let (jobs, waiting) = sync_channel::<Queued>(queue);
         // The receiver is shared by a mutex: it is held only while waiting for the next job, never while one runs.
         let waiting = Arc::new(Mutex::new(waiting));
         for index in 0..threads.max(1) {
             let (waiting, metrics) = (Arc::clone(&waiting), metrics.clone());
             thread::Builder::new().name(format!("pool-{index}")).spawn(move || serve(&waiting, &metrics))?;
         }
-        Ok(Self { jobs, unfinished: Arc::default() })
+        Ok(Self { jobs, unfinished: Arc::default(), metrics: metrics.clone() })
     }
 
     /// Jobs that wait or run. A client that left takes its request along, but not the write it began: a process that takes leave
@@ -66,16 +75,23 @@ impl Offload for Pool {
             let _unfinished = unfinished;
             job();
         });
-        self.jobs.try_send(counted).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => OffloadFull,
+        // Before a thread can take it off again.
+        self.metrics.pool_queue.add(1);
+        self.jobs.try_send(Queued { job: counted, since: Instant::now() }).map_err(|error| match error {
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => {
+                self.metrics.pool_queue.add(-1);
+                OffloadFull
+            }
         })
     }
 }
 
-fn serve(waiting: &Mutex<Receiver<Job>>, metrics: &ToolMetrics) {
+fn serve(waiting: &Mutex<Receiver<Queued>>, metrics: &ToolMetrics) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
+        let Ok(Queued { job, since }) = next else { return };
+        metrics.pool_queue.add(-1);
+        metrics.pool_waited(since.elapsed());
         // Whoever waits for the job sees its channel close.
         if guarded(job).is_err() {
             metrics.panicked();
@@ -86,7 +102,10 @@ fn serve(waiting: &Mutex<Receiver<Job>>, metrics: &ToolMetrics) {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use task_mcp_scoreboard::Sample;
+    use task_mcp_telemetry::names;
 
     use super::*;
     use crate::testing::{metrics, panics};
@@ -108,6 +127,8 @@ mod tests {
         pool.submit(Box::new(move || done.send(()).unwrap())).unwrap();
         assert!(pool.submit(Box::new(|| {})).is_err(), "one runs, one waits, the third is refused");
         assert_eq!(pool.unfinished(), 2, "what was refused is not counted");
+        let sample = |name| scoreboard.total(scoreboard.find(name, &[]).unwrap());
+        assert_eq!(sample(names::POOL_QUEUE), Some(Sample::Gauge(1)), "one waits");
         go.send(()).unwrap();
         is_done.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(panics(&scoreboard), 1);
@@ -116,5 +137,9 @@ mod tests {
             assert!(Instant::now() < deadline, "finished and panicked jobs are no longer counted");
             thread::yield_now();
         }
+        assert_eq!(sample(names::POOL_QUEUE), Some(Sample::Gauge(0)));
+        assert!(
+            matches!(sample(names::POOL_WAIT), Some(Sample::Histogram { counts, .. }) if counts.iter().sum::<u64>() == 2)
+        );
     }
 }

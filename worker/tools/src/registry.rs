@@ -7,7 +7,8 @@ use jsonschema::Validator;
 use task_mcp_mcp::ToolDescription;
 
 use crate::error::code;
-use crate::tool::Tool;
+use crate::executor::Slots;
+use crate::tool::{CachePolicy, Tool};
 
 /// Why tools cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -25,18 +26,24 @@ pub enum RegistryError {
     },
 }
 
-/// One registered tool.
+/// One registered tool, with what it says of itself once and for all.
 pub(crate) struct Entry {
+    pub(crate) name: String,
     pub(crate) tool: Arc<dyn Tool>,
     pub(crate) input: Validator,
     pub(crate) read_only: bool,
+    pub(crate) scopes: &'static [&'static str],
+    pub(crate) policy: CachePolicy,
+    pub(crate) version: u32,
+    /// Its calls that run.
+    pub(crate) slots: Slots,
     /// Its place in the order of registration; metrics are bound by it.
     pub(crate) index: usize,
 }
 
 /// The tools of a process, in the order they are listed.
 pub struct Registry {
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, Arc<Entry>>,
     descriptions: Vec<ToolDescription>,
     codes: Vec<&'static str>,
 }
@@ -62,7 +69,18 @@ impl Registry {
                 .map_err(|error| RegistryError::Schema { tool: name.clone(), reason: error.to_string() })?;
             let read_only = description.annotations.read_only_hint;
             registry.descriptions.push(description);
-            if registry.entries.insert(name.clone(), Entry { tool, input, read_only, index }).is_some() {
+            let entry = Entry {
+                name: name.clone(),
+                input,
+                read_only,
+                scopes: tool.scopes(),
+                policy: tool.cache(),
+                version: tool.version(),
+                slots: Slots::default(),
+                index,
+                tool,
+            };
+            if registry.entries.insert(name.clone(), Arc::new(entry)).is_some() {
                 return Err(RegistryError::Duplicate(name));
             }
         }
@@ -84,7 +102,7 @@ impl Registry {
         &self.codes
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
         self.entries.get(name)
     }
 }

@@ -1,45 +1,19 @@
-//! What a tool is, and what a call knows of its caller.
+//! What a tool is.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use task_mcp_cache::Tag;
 use task_mcp_mcp::ToolDescription;
 
+use crate::call::Call;
 use crate::error::ToolError;
 
 /// A future on the heap, so that tools of many kinds fit one registry.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Principal(Arc<str>);
-
-impl Principal {
-    /// The principal of that name.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The one everybody is where no token is asked for.
-    pub fn anonymous() -> Self {
-        Self::new("anonymous")
-    }
-
-    /// Its name: stable, and never a secret.
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What a tool knows of the call it serves.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// Who calls.
-    pub principal: Principal,
-}
 
 /// What a tool answers: JSON text, serialised once. Every dialect wraps it and none parses it.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +36,44 @@ impl Output {
     }
 }
 
+/// Whether results of a tool that reads are kept for other calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// Every call runs the tool.
+    Off,
+    /// A result is answered again as long as nothing of its tags has changed.
+    On {
+        /// Who may get it.
+        partition: Partition,
+        /// How long it is kept; `None` is `cache.ttl_s`.
+        ttl: Option<Duration>,
+        /// Whether it may be answered for `cache.stale_s` more while it is computed anew.
+        stale: bool,
+        /// Codes of errors that are facts as results are, and are kept for `cache.negative_ttl_s`.
+        facts: &'static [&'static str],
+    },
+}
+
+/// Who may get a result that was computed for another call with the same arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partition {
+    /// Everybody whose scopes the tool admits: nothing of the caller has entered it.
+    Public,
+    /// The same principal of the same tenant, with the same scopes.
+    Private,
+}
+
+/// What is known of the deeds of a write that ended in an error; it decides what a repeat under the same idempotency key gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The tool has said no: the same error again.
+    Refused,
+    /// Nothing was done, and the same call may be run at another time: it is.
+    NothingDone,
+    /// It broke off somewhere: that the outcome is not known.
+    Unknown,
+}
+
 /// One tool.
 pub trait Tool: Send + Sync + 'static {
     /// What `tools/list` shows: name, schemas and hints.
@@ -69,6 +81,33 @@ pub trait Tool: Send + Sync + 'static {
 
     /// The codes its own errors carry.
     fn error_codes(&self) -> &'static [&'static str];
+
+    /// What an error of a write with this code says of what was done.
+    fn aftermath(&self, code: &str) -> Aftermath {
+        let _ = code;
+        Aftermath::Refused
+    }
+
+    /// Scopes a principal must hold, all of them.
+    fn scopes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Version of its behaviour: raised when the same arguments come to another result, so that no older one is answered.
+    fn version(&self) -> u32 {
+        1
+    }
+
+    /// Whether its results are kept. Of a tool that writes, nothing is.
+    fn cache(&self) -> CachePolicy {
+        CachePolicy::Off
+    }
+
+    /// What the result of a read depends on, or what a write may change. The arguments fit the input schema.
+    fn tags(&self, arguments: &Value) -> Vec<Tag> {
+        let _ = arguments;
+        Vec::new()
+    }
 
     /// Runs one call. The arguments fit the input schema; the output fits the output schema.
     fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>>;

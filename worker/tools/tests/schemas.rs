@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use task_mcp_cache::Cache;
 use task_mcp_changes::{ChangesError, EpochSource, FilesStore, Store, StoreOptions};
-use task_mcp_scoreboard::{Plan, Scoreboard};
+use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
+use task_mcp_state::State;
 use task_mcp_telemetry::{Metrics, plan};
-use task_mcp_tools::{Call, Executor, Inventory, Limits, Pool, Principal, Registry, builtin_tools};
+use task_mcp_tools::{Backing, Call, Executor, Inventory, Limits, Pool, Principal, Registry, builtin_tools};
 
 #[derive(Default)]
 struct Epoch(AtomicU64);
@@ -54,20 +56,23 @@ impl World {
         let plan = Plan { seats: 1, series: plan(&inventory.names(), inventory.codes()) };
         let scoreboard = Scoreboard::create(&plan).unwrap();
         let seat = scoreboard.seat(0).unwrap();
-        let metrics = Metrics::bind(&scoreboard, &seat, &inventory.names(), inventory.codes()).unwrap().tools;
-        let pool = Arc::new(Pool::start(1, 16, &metrics).unwrap());
+        let metrics = Metrics::bind(&scoreboard, &seat, &inventory.names(), inventory.codes()).unwrap();
+        let pool = Arc::new(Pool::start(1, 16, &metrics.tools).unwrap());
         let options = StoreOptions { document_bytes: 1 << 20, changes: 100 };
         let store = FilesStore::open(root.path(), options, Arc::new(Epoch::default()), pool).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let registry = Arc::new(Registry::new(builtin_tools(&store)).unwrap());
-        let limits = Limits { deadline: Duration::from_secs(30), response_bytes: 1 << 20 };
-        Self { executor: Executor::new(Arc::clone(&registry), limits, metrics), registry, _root: root }
+        let limits = Limits { deadline: Duration::from_secs(30), response_bytes: 1 << 20, concurrency: 8 };
+        let cache = Cache::none(&Commons::create().unwrap(), metrics.cache);
+        let ledger = State::alone(metrics.state).ledger().clone();
+        let backing = Backing { store_id: store.id().to_owned(), cache, ledger };
+        Self { executor: Executor::new(Arc::clone(&registry), limits, metrics.tools, backing), registry, _root: root }
     }
 
     /// Calls a tool, checks the answer against its output schema and the text form against the answer.
     async fn call(&self, tool: &str, arguments: Value) -> Value {
-        let call = Call { principal: Principal::anonymous() };
-        let result = self.executor.execute(&call, tool, &arguments.to_string()).await.unwrap();
+        let call = Call::new(Principal::anonymous());
+        let result = self.executor.execute(&call, tool, &arguments.to_string()).await.outcome.unwrap();
         let answer: Value = serde_json::from_slice(&result.structured.unwrap()).unwrap();
         let description = self.registry.descriptions().iter().find(|described| described.name == tool).unwrap();
         let schema = jsonschema::validator_for(description.output_schema.as_ref().unwrap()).unwrap();

@@ -14,12 +14,14 @@
 //! 16..       tag epochs: 4096 cells (`epochs`)
 //! 4112..     the remote epochs: 16 words, 4096 cells known, 4096 cells told (`remote`)
 //! 12320..    leases: 4096 cells of 4 words (`leases`)
-//! 28704..    rate limits: 16384 cells of 2 words (`rates`)
+//! 28704..    rate limits: 4096 rows of 8 words (`rates`)
 //! 61472..    connections by address: 512 rows of 16 words and 8192 cells of 2 words (`addresses`)
 //! ```
 
+mod addresses;
 mod epochs;
 mod leases;
+mod rates;
 mod remote;
 
 use std::hash::{BuildHasher, RandomState};
@@ -28,8 +30,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+pub use addresses::{AddressKey, AddressRow, Addresses, Held};
 pub use epochs::{EPOCH_CELLS, Epochs};
 pub use leases::{Fence, Leased, Leases};
+pub use rates::{Quota, Rated, Rates};
 pub use remote::{Remote, RemoteTrust};
 
 use crate::ScoreboardError;
@@ -47,12 +51,8 @@ const EPOCHS_AT: usize = 16;
 const REMOTE_AT: usize = EPOCHS_AT + EPOCH_CELLS;
 const LEASES_AT: usize = REMOTE_AT + remote::WORDS;
 const RATES_AT: usize = LEASES_AT + leases::WORDS;
-const RATE_CELLS: usize = 16_384;
-const ADDRESSES_AT: usize = RATES_AT + RATE_CELLS * 2;
-const ADDRESS_ROWS: usize = 512;
-const ADDRESS_CELLS: usize = 8_192;
-const ADDRESS_ROW_WORDS: usize = 16 + ADDRESS_CELLS * 2;
-const TOTAL_WORDS: u64 = (ADDRESSES_AT + ADDRESS_ROWS * ADDRESS_ROW_WORDS) as u64;
+const ADDRESSES_AT: usize = RATES_AT + rates::WORDS;
+const TOTAL_WORDS: u64 = (ADDRESSES_AT + addresses::WORDS) as u64;
 
 /// The memory itself. Cloning is cheap and shares the mapping.
 #[derive(Debug, Clone)]
@@ -135,6 +135,16 @@ impl Commons {
         Leases::new(Arc::clone(&self.region), LEASES_AT)
     }
 
+    /// Rate limits.
+    pub fn rates(&self) -> Rates {
+        Rates::new(Arc::clone(&self.region), RATES_AT)
+    }
+
+    /// Open connections by client address.
+    pub fn addresses(&self) -> Addresses {
+        Addresses::new(Arc::clone(&self.region), ADDRESSES_AT, self.incarnation())
+    }
+
     /// What is known of the epochs of a cache that machines share.
     pub fn remote(&self) -> Remote {
         Remote::new(Arc::clone(&self.region), REMOTE_AT)
@@ -182,7 +192,7 @@ mod tests {
         assert_eq!(word(0).to_be_bytes(), *b"TMCPCOMM");
         assert_eq!((word(1), word(2), word(3)), (1, commons.incarnation(), TOTAL_WORDS));
         assert_eq!(word(16 + (0x8594_4171_f739_67e8_u64 % 4096) as usize), 1);
-        assert_eq!(file.metadata().unwrap().len(), TOTAL_WORDS * 8);
+        assert_eq!((file.metadata().unwrap().len(), TOTAL_WORDS), (TOTAL_WORDS * 8, 8_458_272));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use task_mcp_cache::Tag;
 use task_mcp_changes::{ActiveQuery, ChangesError, Store};
 use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, count, integer, list, text};
-use super::{Outline, answer, typed};
+use super::{Outline, answer, tags, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{BoxFuture, CachePolicy, Output, Partition, Tool};
 
 /// A page of active changes.
 pub(super) struct Active(pub(super) Arc<dyn Store>);
@@ -67,6 +69,15 @@ impl Tool for Active {
 
     fn error_codes(&self) -> &'static [&'static str] {
         ChangesError::CODES
+    }
+
+    /// Everybody sees the same tree, and nothing in it depends on the time.
+    fn cache(&self) -> CachePolicy {
+        CachePolicy::On { partition: Partition::Public, ttl: None, stale: true, facts: &[] }
+    }
+
+    fn tags(&self, _: &Value) -> Vec<Tag> {
+        vec![tags::changes(), tags::everything()]
     }
 
     fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {

@@ -1,12 +1,13 @@
 //! The tools over OpenSpec changes.
 //!
-//! One file for each tool; `schema` holds what their schemas share.
+//! One file for each tool; `schema` holds what their schemas share, `tags` what their results depend on.
 
 mod active;
 mod archive;
 mod open;
 mod schema;
 mod show;
+pub mod tags;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use task_mcp_mcp::ToolDescription;
 
 use crate::error::{ToolError, code};
 use crate::registry::all_codes;
-use crate::tool::{Output, Tool};
+use crate::tool::{Aftermath, Output, Tool};
 
 /// The built-in tools over `store`, in the order they are listed: the one that works with `{}` first.
 pub fn builtin_tools(store: &Arc<dyn Store>) -> Vec<Arc<dyn Tool>> {
@@ -80,6 +81,15 @@ fn refusal(error: ChangesError) -> ToolError {
         tracing::warn!(code = error.code(), error = %error, source, "The store could not do what a call asked for.");
     }
     ToolError { code: error.code().into(), message: error.to_string(), hint: error.hint(), details: error.details() }
+}
+
+/// What an error of a write to the store says of what was done.
+fn aftermath(code: &str) -> Aftermath {
+    match code {
+        "EBUSY" | "ELOCKED" => Aftermath::NothingDone,
+        "EIO" | "EINTERNAL" => Aftermath::Unknown,
+        _ => Aftermath::Refused,
+    }
 }
 
 /// The fields of a description that differ between tools.

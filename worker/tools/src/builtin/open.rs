@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use task_mcp_cache::Tag;
 use task_mcp_changes::{ChangesError, OpenRequest, Store, Template};
 use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, integer, list, text};
-use super::{Outline, answer, slug, typed};
+use super::{Outline, aftermath, answer, slug, tags, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{Aftermath, BoxFuture, Output, Tool};
 
 /// Creates or resumes a change.
 pub(super) struct Open(pub(super) Arc<dyn Store>);
@@ -70,6 +72,14 @@ impl Tool for Open {
 
     fn error_codes(&self) -> &'static [&'static str] {
         ChangesError::CODES
+    }
+
+    fn aftermath(&self, code: &str) -> Aftermath {
+        aftermath(code)
+    }
+
+    fn tags(&self, arguments: &Value) -> Vec<Tag> {
+        vec![tags::changes(), tags::change_of(arguments)]
     }
 
     fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {

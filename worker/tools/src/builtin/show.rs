@@ -1,16 +1,19 @@
 //! `change.show`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use task_mcp_cache::Tag;
 use task_mcp_changes::{ChangesError, Store};
 use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, count, list, text};
-use super::{Outline, answer, slug, typed};
+use super::{Outline, answer, slug, tags, typed};
+use crate::call::Call;
 use crate::error::ToolError;
-use crate::tool::{BoxFuture, Call, Output, Tool};
+use crate::tool::{BoxFuture, CachePolicy, Output, Partition, Tool};
 
 /// One change.
 pub(super) struct Show(pub(super) Arc<dyn Store>);
@@ -81,6 +84,16 @@ impl Tool for Show {
 
     fn error_codes(&self) -> &'static [&'static str] {
         ChangesError::CODES
+    }
+
+    /// Everybody sees the same change. A lock that runs out bumps nothing: so long it may be shown beyond its `expiresAt`.
+    fn cache(&self) -> CachePolicy {
+        let ttl = Some(Duration::from_secs(10));
+        CachePolicy::On { partition: Partition::Public, ttl, stale: false, facts: &["ENOCHANGE", "EARCHIVED"] }
+    }
+
+    fn tags(&self, arguments: &Value) -> Vec<Tag> {
+        vec![tags::change_of(arguments), tags::everything()]
     }
 
     fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {

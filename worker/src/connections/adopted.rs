@@ -11,20 +11,20 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix_http::HttpService;
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
-use actix_web::dev::AppConfig;
+use actix_service::Service;
 use actix_web::rt;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::sync::{mpsc, watch};
 
+use super::serve::service;
 use crate::app::App;
-use crate::connections::{ConnectionLimits, application, count};
 
 /// Queues that may wait to be looked at. The supervisor tells again as long as something waits in one.
 const QUEUES_MAX: usize = 8;
+/// Connections accepted from one socket when told once. The supervisor tells again as long as something waits.
+const ACCEPTED_MAX: usize = 4096;
 /// Connections accepted in a row before the thread turns to others.
 const TURN: usize = 32;
 
@@ -66,42 +66,29 @@ impl Adopter {
 }
 
 /// Serves what is adopted, from the thread that calls it first.
-pub(crate) fn begin(app: &Data<App>, limits: ConnectionLimits) {
+pub(crate) fn begin(app: &Data<App>) {
     let queues = app.adopter.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(queues) = queues {
-        rt::spawn(serve(queues, app.clone(), limits));
+        rt::spawn(serve(queues, app.clone()));
     }
 }
 
-async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>, limits: ConnectionLimits) {
+async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>) {
     let closing = app.adopter.closing.subscribe();
-    let factory = application(app.clone()).into_factory().map_err(|error| error.error_response());
-    let on_connect = count(app.seat.clone());
-    let http = HttpService::build()
-        .graceful_shutdown_signal(move || {
-            let mut closing = closing.clone();
-            async move { drop(closing.wait_for(|closing| *closing).await.map(|_| ())) }
-        })
-        .keep_alive(limits.keep_alive)
-        .client_request_timeout(limits.headers_timeout)
-        .client_disconnect_timeout(limits.disconnect_timeout)
-        .tcp_nodelay(true)
-        .on_connect_ext(move |io: &TcpStream, extensions| on_connect(io, extensions))
-        .finish(map_config(factory, |()| AppConfig::default()))
-        .tcp();
-    let service = match http.new_service(()).await {
-        Ok(service) => Rc::new(service),
-        Err(()) => {
-            tracing::error!("Connections of other slots cannot be served; they wait for their own workers.");
-            return;
-        }
+    let closing = move || {
+        let mut closing = closing.clone();
+        async move { drop(closing.wait_for(|closing| *closing).await.map(|_| ())) }
     };
+    let Ok(service) = service(&app, closing).await else {
+        tracing::error!("Connections of other slots cannot be served; they wait for their own workers.");
+        return;
+    };
+    let service = Rc::new(service);
     let counter = Arc::clone(&app.adopter.open);
     while let Some(Queue { slot, sockets }) = queues.recv().await {
         let mut connections = 0;
         for socket in sockets {
-            let room = limits.most.saturating_sub(usize::try_from(app.seat.open_connections()).unwrap_or(usize::MAX));
-            connections += accept_all(socket, room, |stream| {
+            connections += accept_all(socket, |stream| {
                 let (service, open) = (Rc::clone(&service), Open::new(&counter));
                 rt::spawn(async move {
                     // What goes wrong with a connection is the client's affair, as with all others.
@@ -117,8 +104,9 @@ async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>, limits: Connec
     }
 }
 
-/// Accepts until nothing waits or there is no room: how many it were.
-async fn accept_all(socket: OwnedFd, room: usize, mut serve: impl FnMut(TcpStream)) -> usize {
+/// Accepts until nothing waits, or as many as may wait in a queue: how many it were. Whether there is room for them is decided as
+/// for all others.
+async fn accept_all(socket: OwnedFd, mut serve: impl FnMut(TcpStream)) -> usize {
     // A socket that blocks would stop everybody this thread serves.
     if !fcntl_getfl(&socket).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
         tracing::error!("A socket of another slot would block; what waits in it waits for its own worker.");
@@ -126,7 +114,7 @@ async fn accept_all(socket: OwnedFd, room: usize, mut serve: impl FnMut(TcpStrea
     }
     let listener = TcpListener::from(socket);
     let mut accepted = 0;
-    while accepted < room {
+    while accepted < ACCEPTED_MAX {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,

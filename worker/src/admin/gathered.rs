@@ -1,0 +1,79 @@
+//! What was edited, gathered until it is bumped.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use task_mcp_tools::{Tag, tags};
+
+/// More tags than this are as good as all: bumping costs more than computing.
+const TAGS_MAX: usize = 256;
+
+/// The tags of what was edited, and whether the index may differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Gathered {
+    tags: BTreeSet<Tag>,
+    index: bool,
+}
+
+impl Gathered {
+    /// Nobody knows what was edited.
+    pub(super) fn everything() -> Self {
+        Self { tags: BTreeSet::from([tags::everything()]), index: true }
+    }
+
+    /// What edits of these paths below `tree` have touched. Without a path nobody knows.
+    pub(super) fn of(tree: &Path, paths: &[PathBuf]) -> Self {
+        if paths.is_empty() {
+            return Self::everything();
+        }
+        let mut gathered = Self::default();
+        for path in paths {
+            let touched = tags::touched(path.strip_prefix(tree).unwrap_or(Path::new("")));
+            gathered.join(Self { tags: touched.tags.into_iter().collect(), index: touched.index });
+        }
+        gathered
+    }
+
+    /// Adds what another edit has touched.
+    pub(super) fn join(&mut self, other: Self) {
+        self.tags.extend(other.tags);
+        self.index |= other.index;
+        if self.tags.len() > TAGS_MAX {
+            *self = Self::everything();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tags.is_empty() && !self.index
+    }
+
+    pub(super) fn index(&self) -> bool {
+        self.index
+    }
+
+    pub(super) fn tags(&self) -> Vec<Tag> {
+        self.tags.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_add_up_until_they_are_everything() {
+        let tree = Path::new("/root/openspec");
+        let mut gathered = Gathered::of(tree, &[tree.join("changes/a/tasks.md"), tree.join(".task-mcp/locks/b.json")]);
+        assert!(gathered.index());
+        let names: Vec<String> = gathered.tags().iter().map(|tag| tag.as_str().to_owned()).collect();
+        assert_eq!(names, ["change:a", "change:b", "changes"]);
+        assert!(!Gathered::of(tree, &[tree.join(".task-mcp/locks/b.json")]).index(), "locks are in no list");
+        assert!(Gathered::of(tree, &[tree.join(".task-mcp/tmp/x")]).is_empty(), "our own scratch is nobody's");
+        assert_eq!(Gathered::of(tree, &[]), Gathered::everything());
+        assert_eq!(Gathered::of(tree, &["/elsewhere".into()]), Gathered::everything());
+        for number in 0..TAGS_MAX {
+            gathered.join(Gathered::of(tree, &[tree.join(format!("changes/c{number}"))]));
+        }
+        assert_eq!(gathered, Gathered::everything());
+    }
+}

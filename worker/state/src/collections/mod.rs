@@ -1,0 +1,27 @@
+//! What the records are used for: a type for each use, each with its own kind, limits and end.
+//!
+//! - `sessions`: what a session changed; `revocations`: what is not to be accepted any more
+//! - `tasks`: work that outlives its request; `answers`: what clients answer to somebody who waits
+//! - `events`: what a stream said, for those who come back; `nonces`: what may be used once
+
+mod answers;
+mod events;
+mod nonces;
+mod revocations;
+mod sessions;
+mod tasks;
+
+pub use answers::Answers;
+pub use events::{Events, Resumed};
+pub use nonces::Nonces;
+pub use revocations::Revocations;
+pub use sessions::{Session, Sessions};
+pub use tasks::{NewTask, Task, TaskStatus, Tasks, Transition};
+
+/// The key of something whose name may be long, secret, or chosen by a client.
+fn key_of(name: &str) -> String {
+    blake3::hash(name.as_bytes()).to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Two processes over one place of records, with a bus between them; each step is made by either.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::bus::Outgoing;
+use crate::records::Records;
+use crate::testing::{eventually, metrics};
+use crate::{NewTask, State, StateError, TaskStatus, Transition};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Two processes, and what keeps their records.
+struct Pair {
+    states: [State; 2],
+    _keeps: Box<dyn std::any::Any>,
+}
+
+impl Pair {
+    fn over(records: Records, keeps: impl std::any::Any) -> Self {
+        let states = [(), ()].map(|()| State::over(records.clone(), HOUR, metrics(), None));
+        for (from, to) in [(0, 1), (1, 0)] {
+            let (outbox, bus) = (states[from].bus().outbox(), states[to].bus().clone());
+            tokio::spawn(async move {
+                loop {
+                    match outbox.next().await {
+                        Outgoing::Event { topic, payload } => bus.deliver(&topic, &payload),
+                        Outgoing::Resync => bus.resync(),
+                    }
+                }
+            });
+        }
+        Self { states, _keeps: Box::new(keeps) }
+    }
+
+    /// Either of them.
+    fn any(&self) -> &State {
+        &self.states[usize::from(rand::random::<bool>())]
+    }
+}
+
+fn in_memory() -> Pair {
+    Pair::over(Records::memory(metrics()), ())
+}
+
+fn in_files() -> Pair {
+    let folder = tempfile::tempdir().unwrap();
+    Pair::over(Records::embedded(folder.path(), 64 << 20, Duration::from_secs(20), metrics()).unwrap(), folder)
+}
+
+/// Runs every promise over every place of records.
+macro_rules! promises {
+    ($($promise:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_memory()).await; })+
+        }
+        mod files {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_files()).await; })+
+        }
+    };
+}
+
+promises!(
+    changes_of_a_session_add_up,
+    a_session_has_limits,
+    what_was_revoked_is_so_everywhere,
+    a_nonce_is_used_once,
+    a_task_belongs_to_its_owner_and_ends_once,
+    tasks_are_listed_in_the_order_they_were_made,
+    an_answer_reaches_who_waits_for_it_elsewhere,
+    events_have_consecutive_numbers_whoever_adds_them,
+    a_stream_keeps_its_last_events,
+);
+
+async fn changes_of_a_session_add_up(pair: Pair) {
+    let all: Vec<_> = (0..12)
+        .map(|number| {
+            let state = pair.any().clone();
+            tokio::spawn(async move {
+                let uri = format!("change://{number}");
+                let add = |session: &mut crate::Session| session.subscriptions.extend([uri.clone()]);
+                state.sessions().change("s", HOUR, add).await.unwrap();
+            })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    pair.any().sessions().change("s", HOUR, |session| session.log_level = Some("debug".into())).await.unwrap();
+    let session = pair.any().sessions().get("s").await.unwrap();
+    assert_eq!((session.subscriptions.len(), session.log_level.as_deref()), (12, Some("debug")));
+    assert_eq!(pair.any().sessions().get("other").await.unwrap(), crate::Session::default());
+    pair.any().sessions().forget("s").await.unwrap();
+    assert_eq!(pair.any().sessions().get("s").await.unwrap(), crate::Session::default());
+}
+
+async fn a_session_has_limits(pair: Pair) {
+    let many = |session: &mut crate::Session| session.subscriptions = (0..257).map(|n| n.to_string()).collect();
+    let error = pair.any().sessions().change("s", HOUR, many).await.unwrap_err();
+    assert!(matches!(error, StateError::TooMany { limit: 256, .. }), "{error}");
+    let long = |session: &mut crate::Session| session.subscriptions = BTreeSet::from(["x".repeat(2_049)]);
+    let error = pair.any().sessions().change("s", HOUR, long).await.unwrap_err();
+    assert!(matches!(error, StateError::TooLarge { .. }), "{error}");
+    assert_eq!(pair.any().sessions().get("s").await.unwrap(), crate::Session::default());
+}
+
+async fn what_was_revoked_is_so_everywhere(pair: Pair) {
+    for state in &pair.states {
+        assert!(!state.revocations().is_revoked("token").await.unwrap());
+    }
+    pair.any().revocations().revoke("token", HOUR).await.unwrap();
+    for state in &pair.states {
+        let revocations = state.revocations();
+        eventually(async || revocations.is_revoked("token").await.unwrap().then_some(())).await;
+        assert!(!revocations.is_revoked("toke").await.unwrap());
+    }
+    pair.any().revocations().revoke("short", Duration::ZERO).await.unwrap();
+    assert!(!pair.any().revocations().is_revoked("short").await.unwrap());
+}
+
+async fn a_nonce_is_used_once(pair: Pair) {
+    let all: Vec<_> = (0..16)
+        .map(|_| {
+            let state = pair.any().clone();
+            tokio::spawn(async move { state.nonces().use_once(&"n".repeat(9_000), HOUR).await.unwrap() })
+        })
+        .collect();
+    let mut used = 0;
+    for one in all {
+        used += usize::from(one.await.unwrap());
+    }
+    assert_eq!(used, 1);
+    assert!(pair.any().nonces().use_once("other", HOUR).await.unwrap());
+}
+
+fn working() -> NewTask {
+    NewTask { status: TaskStatus::Working, ttl: HOUR, data: json!({"tool": "x"}) }
+}
+
+async fn a_task_belongs_to_its_owner_and_ends_once(pair: Pair) {
+    let task = pair.any().tasks().create("alice", working()).await.unwrap();
+    assert_eq!(pair.any().tasks().get("alice", &task.id).await.unwrap().as_ref(), Some(&task));
+    for (owner, id) in
+        [("bob", task.id.as_str()), ("alice", "x"), ("alice", ""), ("alice/", &task.id), ("alice", "../")]
+    {
+        assert_eq!(pair.any().tasks().get(owner, id).await.unwrap(), None, "{owner} {id}");
+    }
+    let missing = pair.any().tasks().change("bob", &task, TaskStatus::Cancelled, json!({})).await.unwrap();
+    assert_eq!(missing, Transition::Missing);
+    let ends = [TaskStatus::Completed, TaskStatus::Cancelled, TaskStatus::Failed].map(|status| {
+        let (state, task) = (pair.any().clone(), task.clone());
+        tokio::spawn(async move { state.tasks().change("alice", &task, status, json!({"done": true})).await.unwrap() })
+    });
+    let mut made = Vec::new();
+    let mut refused = Vec::new();
+    for end in ends {
+        match end.await.unwrap() {
+            Transition::Made(task) => made.push(task),
+            Transition::Refused(task) => refused.push(task),
+            Transition::Missing => panic!("it is there"),
+        }
+    }
+    assert_eq!((made.len(), refused.len()), (1, 2));
+    assert!(refused.iter().all(|task| *task == made[0]) && made[0].status.is_final());
+    let again = pair.any().tasks().change("alice", &made[0], TaskStatus::Working, json!({})).await.unwrap();
+    assert_eq!(again, Transition::Refused(made[0].clone()), "what is final stays");
+    assert_eq!(made[0].end_ms, task.end_ms, "a change does not prolong it");
+}
+
+async fn tasks_are_listed_in_the_order_they_were_made(pair: Pair) {
+    let mut made = BTreeSet::new();
+    for _ in 0..5 {
+        made.insert(pair.any().tasks().create("alice", working()).await.unwrap().id);
+    }
+    pair.any().tasks().create("bob", working()).await.unwrap();
+    let mut listed: Vec<String> = Vec::new();
+    loop {
+        let after = listed.last().cloned().unwrap_or_default();
+        let page = pair.any().tasks().list("alice", &after, 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.into_iter().map(|task| task.id));
+    }
+    assert_eq!(listed, made.into_iter().collect::<Vec<_>>());
+    assert_eq!(pair.any().tasks().list("alice", "not an id", 99).await.unwrap().len(), 5);
+}
+
+async fn an_answer_reaches_who_waits_for_it_elsewhere(pair: Pair) {
+    let [one, two] = &pair.states;
+    let waiting = one.clone();
+    let waits = tokio::spawn(async move { waiting.answers().wait("q", Duration::from_secs(20)).await.unwrap() });
+    tokio::task::yield_now().await;
+    assert!(two.answers().put("q", "yes".into(), HOUR).await.unwrap());
+    assert_eq!(waits.await.unwrap(), Some(Bytes::from("yes")));
+    assert_eq!(pair.any().answers().wait("q", Duration::ZERO).await.unwrap(), None, "it was taken");
+    assert!(pair.any().answers().put("r", "first".into(), HOUR).await.unwrap());
+    assert!(!pair.any().answers().put("r", "second".into(), HOUR).await.unwrap());
+    assert_eq!(pair.any().answers().wait("r", Duration::from_secs(20)).await.unwrap(), Some(Bytes::from("first")));
+}
+
+async fn events_have_consecutive_numbers_whoever_adds_them(pair: Pair) {
+    let all: Vec<_> = (0..24_u8)
+        .map(|number| {
+            let state = pair.any().clone();
+            tokio::spawn(async move { state.events().append("s", vec![number].into(), HOUR).await.unwrap() })
+        })
+        .collect();
+    let mut numbers = BTreeSet::new();
+    for one in all {
+        numbers.insert(one.await.unwrap());
+    }
+    let first = *numbers.first().unwrap();
+    assert_eq!(numbers, (first..first + 24).collect());
+    let resumed = pair.any().events().after("s", first, 99).await.unwrap();
+    assert_eq!((resumed.events.len(), resumed.events[0].0, resumed.is_complete), (23, first + 1, true));
+    let last = pair.any().events().after("s", first + 23, 99).await.unwrap();
+    assert!(last.events.is_empty() && last.is_complete);
+    let unknown = pair.any().events().after("s", 5, 2).await.unwrap();
+    assert!(unknown.events.len() == 2 && !unknown.is_complete, "what came between may be lost");
+    assert!(pair.any().events().after("other", 0, 9).await.unwrap().events.is_empty());
+}
+
+async fn a_stream_keeps_its_last_events(pair: Pair) {
+    let mut numbers = Vec::new();
+    for _ in 0..super::events::EVENTS_MAX + 20 {
+        numbers.push(pair.any().events().append("s", Bytes::new(), HOUR).await.unwrap());
+    }
+    let kept = pair.any().events().after("s", 0, usize::MAX).await.unwrap();
+    let found: Vec<u64> = kept.events.iter().map(|(number, _)| *number).collect();
+    assert_eq!(found, numbers[20..]);
+    assert!(!pair.any().events().after("s", numbers[3], 9).await.unwrap().is_complete);
+}

@@ -1,0 +1,170 @@
+//! What became of calls with an idempotency key.
+//!
+//! A call is entered before it is run and its answer before it is given, each on disk (or in Redis) by then. Whoever runs it also
+//! keeps a record of itself alive (`runner`): when that has ended and there is no answer, nobody knows what was done.
+//!
+//! - `entry`: what is written of a call; `runner`: whether the process that runs it lives
+
+mod entry;
+mod runner;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use task_mcp_telemetry::{IdempotencyOutcome, StateMetrics};
+
+use self::entry::{Entry, Stage};
+use self::runner::Runner;
+use crate::StateError;
+use crate::records::{Inserted, Kind, Record, Records, VALUE_BYTES_MAX, Version};
+
+/// Remembers the first answer to an idempotency key. Cloning is cheap and shares it.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    records: Records,
+    runner: Runner,
+    ttl: Duration,
+    metrics: StateMetrics,
+}
+
+/// The right to run a call and to say what came of it. A ticket that is lost leaves the outcome unknown.
+#[derive(Debug)]
+pub struct Ticket {
+    key: String,
+    version: Version,
+    fingerprint: [u8; 32],
+    ledger: Ledger,
+    is_finished: bool,
+}
+
+/// What is known of a call with an idempotency key.
+#[derive(Debug)]
+pub enum Begun {
+    /// Nothing: it is the first. Run it, then [`Ledger::finish`].
+    First(Ticket),
+    /// It was run; this was the answer.
+    Replay(Bytes),
+    /// It is being run.
+    Running,
+    /// The key belongs to a call with another body.
+    Conflict,
+    /// It was begun, and the process that ran it is gone: whether it was done is not known.
+    Unknown,
+}
+
+impl Ledger {
+    pub(crate) fn new(records: Records, ttl: Duration, metrics: StateMetrics) -> Self {
+        Self(Arc::new(Parts { runner: Runner::new(records.clone()), records, ttl, metrics }))
+    }
+
+    /// Asks about `key`, which holds the principal, the tool and the client's key, and may be of any length; `fingerprint` is a hash
+    /// of the body. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// The ledger cannot be asked; the call must not be run then. If it took too long, the key may be taken all the same: a repeat
+    /// is told that the outcome is not known.
+    pub async fn begin(&self, key: &str, fingerprint: [u8; 32]) -> Result<Begun, StateError> {
+        let begun = self.enter(blake3::hash(key.as_bytes()).to_hex().as_str(), fingerprint).await;
+        self.0.metrics.idempotent(match &begun {
+            Ok(Begun::First(_)) => IdempotencyOutcome::First,
+            Ok(Begun::Replay(_)) => IdempotencyOutcome::Replayed,
+            Ok(Begun::Running) => IdempotencyOutcome::Running,
+            Ok(Begun::Conflict) => IdempotencyOutcome::Conflict,
+            Ok(Begun::Unknown) => IdempotencyOutcome::Unknown,
+            Err(_) => IdempotencyOutcome::Unavailable,
+        });
+        begun
+    }
+
+    /// Says what came of a call; `None` if it was not run after all, so that the key is free again.
+    ///
+    /// # Errors
+    /// The answer cannot be kept; a repeat is told that the outcome is not known.
+    pub async fn finish(&self, mut ticket: Ticket, answer: Option<Bytes>) -> Result<(), StateError> {
+        let Some(answer) = answer else {
+            self.0.records.remove(Kind::Call, &ticket.key, ticket.version).await?;
+            ticket.is_finished = true;
+            return Ok(());
+        };
+        let entry = Entry { fingerprint: ticket.fingerprint, stage: Stage::Answered(answer) }.encode();
+        if entry.len() > VALUE_BYTES_MAX {
+            // The ticket is lost, and with it the outcome.
+            return Err(StateError::TooLarge { what: "answer", bytes: entry.len(), limit_bytes: VALUE_BYTES_MAX });
+        }
+        let entry = Bytes::from(entry);
+        let ttl = self.0.ttl;
+        if self.0.records.replace(Kind::Call, &ticket.key, ticket.version, entry.clone(), Some(ttl)).await?.is_none() {
+            // What was entered is gone: it ended, or Redis lost it. What another call entered since stays.
+            self.0.records.insert(Kind::Call, &ticket.key, entry, ttl).await?;
+        }
+        ticket.is_finished = true;
+        Ok(())
+    }
+
+    async fn enter(&self, key: &str, fingerprint: [u8; 32]) -> Result<Begun, StateError> {
+        self.0.runner.appear().await?;
+        let entry = Entry { fingerprint, stage: Stage::Running { runner: self.0.runner.id() } };
+        // Before it is entered: from then on others ask whether it is being run.
+        self.0.runner.begin(key);
+        match self.0.records.insert(Kind::Call, key, entry.encode(), self.0.ttl).await {
+            Ok(Inserted::New(version)) => {
+                let ledger = self.clone();
+                Ok(Begun::First(Ticket { key: key.to_owned(), version, fingerprint, ledger, is_finished: false }))
+            }
+            Ok(Inserted::Exists(record)) => {
+                self.0.runner.end(key);
+                self.judge(key, &record, fingerprint).await
+            }
+            Err(error) => {
+                self.0.runner.end(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// What an entry says to somebody who comes later.
+    async fn judge(&self, key: &str, record: &Record, fingerprint: [u8; 32]) -> Result<Begun, StateError> {
+        let entry = Entry::decode(&record.value).map_err(StateError::Unreadable)?;
+        if entry.fingerprint != fingerprint {
+            return Ok(Begun::Conflict);
+        }
+        let runner = match entry.stage {
+            Stage::Answered(answer) => return Ok(Begun::Replay(answer)),
+            Stage::Lost => return Ok(Begun::Unknown),
+            Stage::Running { runner } => runner,
+        };
+        if self.0.runner.runs(runner, key).await? {
+            return Ok(Begun::Running);
+        }
+        // It may have answered, and ended, since the entry was read.
+        let Some(record) = self.0.records.get(Kind::Call, key).await? else { return Ok(Begun::Unknown) };
+        Ok(match Entry::decode(&record.value).map_err(StateError::Unreadable)?.stage {
+            Stage::Answered(answer) => Begun::Replay(answer),
+            Stage::Lost | Stage::Running { .. } => Begun::Unknown,
+        })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.ledger.0.runner.end(&self.key);
+        if self.is_finished {
+            return;
+        }
+        // Other processes would believe that it is being run for as long as this one lives.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (records, ttl, version) = (self.ledger.0.records.clone(), self.ledger.0.ttl, self.version);
+        let entry = Entry { fingerprint: self.fingerprint, stage: Stage::Lost }.encode();
+        let key = std::mem::take(&mut self.key);
+        runtime.spawn(async move {
+            // If that fails too, they are told so when this process ends.
+            let _ = records.replace(Kind::Call, &key, version, entry, Some(ttl)).await;
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! The ledger of two processes, over the records that both have.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use super::*;
+use crate::testing::{eventually, metrics};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Ledgers of as many processes.
+fn ledgers<const N: usize>() -> [Ledger; N] {
+    let records = Records::memory(metrics());
+    std::array::from_fn(|_| Ledger::new(records.clone(), HOUR, metrics()))
+}
+
+async fn first(ledger: &Ledger, key: &str) -> Ticket {
+    match ledger.begin(key, [1; 32]).await.unwrap() {
+        Begun::First(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_anywhere_gets_the_first_answer_and_another_body_none() {
+    let [one, two] = ledgers();
+    let ticket = first(&one, "k").await;
+    for ledger in [&one, &two] {
+        assert!(matches!(ledger.begin("k", [1; 32]).await.unwrap(), Begun::Running));
+        assert!(matches!(ledger.begin("k", [2; 32]).await.unwrap(), Begun::Conflict));
+    }
+    one.finish(ticket, Some("answer".into())).await.unwrap();
+    for ledger in [&one, &two] {
+        assert!(matches!(ledger.begin("k", [1; 32]).await.unwrap(), Begun::Replay(answer) if answer == "answer"));
+        assert!(matches!(ledger.begin("k", [2; 32]).await.unwrap(), Begun::Conflict));
+    }
+    first(&two, "another").await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_run_leaves_the_key_free() {
+    let [one, two] = ledgers();
+    let ticket = first(&one, "k").await;
+    one.finish(ticket, None).await.unwrap();
+    first(&two, "k").await;
+}
+
+#[tokio::test]
+async fn of_many_one_is_the_first() {
+    let ledgers: [Ledger; 4] = ledgers();
+    let tries: Vec<_> = (0..64)
+        .map(|number| {
+            let ledger = ledgers[number % 4].clone();
+            tokio::spawn(async move {
+                match ledger.begin("k", [1; 32]).await.unwrap() {
+                    Begun::First(ticket) => {
+                        tokio::task::yield_now().await;
+                        ledger.finish(ticket, Some("x".into())).await.unwrap();
+                        true
+                    }
+                    Begun::Running | Begun::Replay(_) => false,
+                    other => panic!("{other:?}"),
+                }
+            })
+        })
+        .collect();
+    let mut firsts = 0;
+    for one in tries {
+        firsts += usize::from(one.await.unwrap());
+    }
+    assert_eq!(firsts, 1);
+}
+
+#[tokio::test]
+async fn when_the_process_is_gone_nobody_knows_and_nobody_runs_it_again() {
+    let [one, two] = ledgers();
+    let ticket = first(&one, "k").await;
+    // What becomes of its record when nobody renews it.
+    let records = &one.0.records;
+    let runner = records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap();
+    records.take(Kind::Runner, &runner.0).await.unwrap().unwrap();
+    assert!(matches!(two.begin("k", [1; 32]).await.unwrap(), Begun::Unknown));
+    assert!(matches!(two.begin("k", [2; 32]).await.unwrap(), Begun::Conflict));
+    // It was only slow: its answer counts.
+    one.finish(ticket, Some("late".into())).await.unwrap();
+    assert!(matches!(two.begin("k", [1; 32]).await.unwrap(), Begun::Replay(answer) if answer == "late"));
+}
+
+#[tokio::test]
+async fn a_lost_ticket_is_an_unknown_outcome_at_once() {
+    let [one, two] = ledgers();
+    drop(first(&one, "k").await);
+    eventually(async || matches!(two.begin("k", [1; 32]).await.unwrap(), Begun::Unknown).then_some(())).await;
+    assert!(matches!(one.begin("k", [1; 32]).await.unwrap(), Begun::Unknown));
+}
+
+#[tokio::test]
+async fn an_answer_too_large_to_keep_is_an_unknown_outcome() {
+    let [one, two] = ledgers();
+    let ticket = first(&one, "k").await;
+    let answer = Bytes::from(vec![0; VALUE_BYTES_MAX]);
+    assert!(matches!(one.finish(ticket, Some(answer)).await, Err(StateError::TooLarge { .. })));
+    eventually(async || matches!(two.begin("k", [1; 32]).await.unwrap(), Begun::Unknown).then_some(())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_runs_a_call_says_so_for_as_long_as_it_does() {
+    let [one, two] = ledgers();
+    let ticket = first(&one, "k").await;
+    let before = two.0.records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap().1.version;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let after = two.0.records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap().1.version;
+    assert_ne!(before, after, "it was renewed");
+    one.finish(ticket, Some("x".into())).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let last = two.0.records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap().1.version;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(two.0.records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap().1.version, last);
+}

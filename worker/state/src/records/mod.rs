@@ -1,0 +1,232 @@
+//! Records: a value under a kind and a key, until it ends. Three places hold them, with one behaviour.
+//!
+//! - `record`: what a record is, and its form in storage; `operation`: what a change does
+//! - `memory`: in one process; `embedded`: in files that the processes of an instance share
+
+mod embedded;
+mod memory;
+mod operation;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use task_mcp_telemetry::StateMetrics;
+
+use self::embedded::Embedded;
+use self::memory::Memory;
+use self::operation::{Change, Condition, Write, Written};
+pub use self::record::Unreadable;
+use self::record::end_of;
+pub(crate) use self::record::{Kind, Record, Version, now_ms};
+use crate::StateError;
+
+/// Longest key, in bytes. LMDB takes 511 with the kind and the end.
+pub(crate) const KEY_BYTES_MAX: usize = 400;
+/// Longest value, in bytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
+/// Most records of one answer.
+pub(crate) const LIST_MAX: usize = 1_000;
+/// Pause between two looks for records that have ended, and between two steps of one look.
+const SWEEP_PAUSE: Duration = Duration::from_secs(10);
+const STEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// The records of one process. Cloning is cheap and shares them.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    backend: Backend,
+    limit: Duration,
+    metrics: Arc<StateMetrics>,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Memory(Memory),
+    Embedded(Embedded),
+}
+
+/// What became of a record that was to be a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// It is there now.
+    New(Version),
+    /// Another one was there.
+    Exists(Record),
+}
+
+impl Records {
+    /// Records of this process alone.
+    pub(crate) fn memory(metrics: StateMetrics) -> Self {
+        Self { backend: Backend::Memory(Memory::default()), limit: Duration::MAX, metrics: Arc::new(metrics) }
+    }
+
+    /// Records in files below `state_dir`, of at most `max_bytes`; an operation may take `limit`.
+    pub(crate) fn embedded(
+        state_dir: &Path,
+        max_bytes: u64,
+        limit: Duration,
+        metrics: StateMetrics,
+    ) -> Result<Self, StateError> {
+        Ok(Self {
+            backend: Backend::Embedded(Embedded::open(state_dir, max_bytes)?),
+            limit,
+            metrics: Arc::new(metrics),
+        })
+    }
+
+    /// Whether a look costs next to nothing: no system call and no network.
+    pub(crate) fn are_near(&self) -> bool {
+        match self.backend {
+            Backend::Memory(_) | Backend::Embedded(_) => true,
+        }
+    }
+
+    /// The record, unless it has ended.
+    pub(crate) async fn get(&self, kind: Kind, key: &str) -> Result<Option<Record>, StateError> {
+        let begun = Instant::now();
+        let path = path(kind, key)?;
+        let found = match &self.backend {
+            Backend::Memory(memory) => Ok(memory.get(&path)),
+            Backend::Embedded(embedded) => embedded.get(&path),
+        };
+        self.metrics.read(begun.elapsed());
+        self.judged(found)
+    }
+
+    /// Puts a record there, whatever there was.
+    pub(crate) async fn put(
+        &self,
+        kind: Kind,
+        key: &str,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<Version, StateError> {
+        let version = Version::fresh();
+        let change = Change::Put { value: value.into(), version, end_ms: Some(end_of(ttl)) };
+        self.write(kind, key, Condition::Always, change).await?;
+        Ok(version)
+    }
+
+    /// Puts a record there if there is none.
+    pub(crate) async fn insert(
+        &self,
+        kind: Kind,
+        key: &str,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<Inserted, StateError> {
+        let version = Version::fresh();
+        let change = Change::Put { value: value.into(), version, end_ms: Some(end_of(ttl)) };
+        match self.write(kind, key, Condition::Absent, change).await? {
+            Written::Refused(Some(record)) => Ok(Inserted::Exists(record)),
+            Written::Done(_) | Written::Refused(None) => Ok(Inserted::New(version)),
+        }
+    }
+
+    /// Gives a record another value, and another end if `ttl` says so; `None` if it is not as `version` says any more.
+    pub(crate) async fn replace(
+        &self,
+        kind: Kind,
+        key: &str,
+        version: Version,
+        value: impl Into<Bytes>,
+        ttl: Option<Duration>,
+    ) -> Result<Option<Version>, StateError> {
+        let fresh = Version::fresh();
+        let change = Change::Put { value: value.into(), version: fresh, end_ms: ttl.map(end_of) };
+        let written = self.write(kind, key, Condition::Is(version), change).await?;
+        Ok(matches!(written, Written::Done(_)).then_some(fresh))
+    }
+
+    /// Takes a record away: it is given to one caller only.
+    pub(crate) async fn take(&self, kind: Kind, key: &str) -> Result<Option<Record>, StateError> {
+        match self.write(kind, key, Condition::Always, Change::Remove).await? {
+            Written::Done(record) => Ok(record),
+            Written::Refused(_) => Ok(None),
+        }
+    }
+
+    /// Takes a record away if it is as `version` says; whether it was.
+    pub(crate) async fn remove(&self, kind: Kind, key: &str, version: Version) -> Result<bool, StateError> {
+        let written = self.write(kind, key, Condition::Is(version), Change::Remove).await?;
+        Ok(matches!(written, Written::Done(_)))
+    }
+
+    /// Up to `limit` records (and [`LIST_MAX`]) whose keys begin with `prefix` and come after `after`, in the order of their keys.
+    pub(crate) async fn list(
+        &self,
+        kind: Kind,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Record)>, StateError> {
+        let begun = Instant::now();
+        let (prefix, after, limit) = (path(kind, prefix)?, path(kind, after)?, limit.min(LIST_MAX));
+        let found = match &self.backend {
+            Backend::Memory(memory) => Ok(memory.list(&prefix, &after, limit)),
+            Backend::Embedded(embedded) => embedded.list(&prefix, &after, limit),
+        };
+        self.metrics.read(begun.elapsed());
+        let head = kind.path("").len();
+        let key = |path: Vec<u8>| String::from_utf8_lossy(path.get(head..).unwrap_or_default()).into_owned();
+        Ok(self.judged(found)?.into_iter().map(|(path, record)| (key(path), record)).collect())
+    }
+
+    /// Removes what has ended, for ever.
+    pub(crate) async fn keep_house(&self) {
+        let Backend::Embedded(embedded) = &self.backend else { return std::future::pending().await };
+        let mut failed = false;
+        loop {
+            let done = match embedded.sweep(self.limit).await {
+                Ok(0) => embedded.clear_stale_readers(),
+                swept => swept,
+            };
+            if done.is_err() != failed {
+                failed = !failed;
+                match &done {
+                    Ok(_) => tracing::info!("State that has ended is removed again."),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "State that has ended cannot be removed; it is tried again.");
+                    }
+                }
+            }
+            let more = matches!(done, Ok(removed) if removed > 0);
+            tokio::time::sleep(if more { STEP_PAUSE } else { SWEEP_PAUSE }).await;
+        }
+    }
+
+    async fn write(&self, kind: Kind, key: &str, condition: Condition, change: Change) -> Result<Written, StateError> {
+        if let Change::Put { value, .. } = &change {
+            within("value", value.len(), VALUE_BYTES_MAX)?;
+        }
+        let begun = Instant::now();
+        let write = Write { path: path(kind, key)?, condition, change };
+        let written = match &self.backend {
+            Backend::Memory(memory) => memory.write(&write),
+            Backend::Embedded(embedded) => embedded.write(write, self.limit).await,
+        };
+        self.metrics.wrote(begun.elapsed());
+        self.judged(written)
+    }
+
+    /// Counts what failed.
+    fn judged<T>(&self, outcome: Result<T, StateError>) -> Result<T, StateError> {
+        outcome.inspect_err(|_| self.metrics.faults.add(1))
+    }
+}
+
+fn path(kind: Kind, key: &str) -> Result<Vec<u8>, StateError> {
+    within("key", key.len(), KEY_BYTES_MAX)?;
+    Ok(kind.path(key))
+}
+
+fn within(what: &'static str, bytes: usize, limit_bytes: usize) -> Result<(), StateError> {
+    if bytes > limit_bytes {
+        return Err(StateError::TooLarge { what, bytes, limit_bytes });
+    }
+    Ok(())
+}

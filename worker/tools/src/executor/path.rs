@@ -1,0 +1,87 @@
+//! The steps of a call in their order.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+use task_mcp_cache::Tag;
+
+use super::keys::Named;
+use super::validate::validated;
+use super::{Answer, Cut, Executor, Limits, refusals};
+use crate::call::Call;
+use crate::error::ToolError;
+use crate::panics::guarded;
+use crate::registry::Entry;
+use crate::tool::CachePolicy;
+
+/// A call that may run: its tool, who calls, arguments that fit. It belongs to whoever runs it, who may outlive the caller.
+pub(super) struct Admitted {
+    pub(super) entry: Arc<Entry>,
+    pub(super) call: Call,
+    pub(super) arguments: Value,
+    pub(super) limits: Limits,
+}
+
+impl Executor {
+    /// Runs one call. `arguments` is JSON text, as the client wrote it.
+    ///
+    /// If the caller does not wait for the end, a read that nobody else waits for ends; a write goes on.
+    pub async fn execute(&self, call: &Call, name: &str, arguments: &str) -> Answer {
+        let Some(entry) = self.0.registry.get(name) else {
+            return Err(refusals::unknown_tool()).into();
+        };
+        let started = Instant::now();
+        let cut_with = if entry.read_only { Cut::Reads } else { Cut::Everything };
+        let mut cut = self.0.cut.subscribe();
+        let answer = tokio::select! {
+            biased;
+            answer = self.run(entry, call, arguments) => answer,
+            _ = cut.wait_for(|cut| *cut >= cut_with) => Err(refusals::shutting_down(entry.read_only)).into(),
+        };
+        self.0.metrics.executed(entry.index, started.elapsed());
+        if let Err(error) = &answer.outcome {
+            let position = self.0.registry.error_codes().iter().position(|known| *known == error.code);
+            self.0.metrics.failed(entry.index, position);
+        }
+        answer
+    }
+
+    async fn run(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Answer {
+        let admitted = match self.admit(entry, call, arguments) {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(error).into(),
+        };
+        match (entry.read_only, entry.policy) {
+            (false, _) => self.write(admitted).await,
+            (true, CachePolicy::Off) => self.read(admitted).await.into(),
+            (true, CachePolicy::On { partition, ttl, stale, facts }) => {
+                let named = Named::new(self, &admitted, partition);
+                self.read_kept(admitted, named, ttl, stale, facts).await.into()
+            }
+        }
+    }
+
+    fn admit(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Result<Admitted, ToolError> {
+        if let Some(missing) = entry.scopes.iter().find(|scope| !call.principal.holds(scope)) {
+            return Err(refusals::insufficient_scope(missing, entry.scopes));
+        }
+        let arguments = validated(entry, arguments)?;
+        Ok(Admitted { entry: Arc::clone(entry), call: call.clone(), arguments, limits: **self.0.limits.load() })
+    }
+
+    /// What a call depends on, or what it may change.
+    pub(super) fn tags(&self, admitted: &Admitted) -> Result<Vec<Tag>, ToolError> {
+        guarded(|| admitted.entry.tool.tags(&admitted.arguments)).map_err(|_| self.panicked(&admitted.entry))
+    }
+
+    /// Counts a panic; what the caller is told of it.
+    pub(super) fn panicked(&self, entry: &Entry) -> ToolError {
+        self.0.metrics.panicked();
+        tracing::error!(
+            tool = entry.name,
+            "A tool panicked; whoever waited for it got an error and the process goes on."
+        );
+        ToolError::internal()
+    }
+}

@@ -1,0 +1,59 @@
+//! Calls that read.
+
+use std::time::Duration;
+
+use task_mcp_cache::{Computed, Wanted};
+use task_mcp_mcp::CallResult;
+use tokio::time::timeout;
+
+use super::keys::Named;
+use super::outcome::{fragments, from_value, to_value, within};
+use super::path::Admitted;
+use super::{Executor, refusals};
+use crate::error::ToolError;
+use crate::panics::{Guarded, Panicked};
+
+impl Executor {
+    /// Runs the tool for this caller alone: when the caller leaves, it ends.
+    pub(super) async fn read(&self, admitted: Admitted) -> Result<CallResult, ToolError> {
+        let Admitted { entry, call, arguments, limits } = admitted;
+        let _slot = entry.slots.take(limits.concurrency).ok_or_else(|| refusals::busy(limits.concurrency))?;
+        let running = Guarded(entry.tool.call(&call, arguments));
+        match timeout(limits.deadline, running).await {
+            Ok(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
+            Ok(Err(Panicked)) => Err(self.panicked(&entry)),
+            Err(_) => Err(refusals::too_slow(limits.deadline)),
+        }
+    }
+
+    /// Answers from the cache, or with what is computed for all who ask the same at this time. Each caller waits for its own
+    /// deadline, and the computation has that of the caller it was begun for.
+    pub(super) async fn read_kept(
+        &self,
+        admitted: Admitted,
+        named: Named,
+        ttl: Option<Duration>,
+        stale: bool,
+        facts: &'static [&'static str],
+    ) -> Result<CallResult, ToolError> {
+        let (limits, tool) = (admitted.limits, admitted.entry.index);
+        let tags = self.tags(&admitted)?;
+        let wanted = Wanted { key: named.key, tool, name: &named.name, tags: &tags, ttl, stale };
+        let executor = self.clone();
+        let compute = move || async move {
+            let outcome = executor.read(admitted).await;
+            match &outcome {
+                Ok(_) => Computed::Keep(to_value(outcome)),
+                Err(error) if facts.contains(&error.code.as_ref()) => Computed::KeepBriefly(to_value(outcome)),
+                // Whoever else waits would only find the same: the tool panics, is slow, or has no room.
+                Err(_) => Computed::Tell(to_value(outcome)),
+            }
+        };
+        match timeout(limits.deadline, self.0.backing.cache.fetch(wanted, compute)).await {
+            // It may have been kept under a larger limit.
+            Ok(Some(fetched)) => within(from_value(fetched.value)?, limits.response_bytes),
+            Ok(None) => Err(ToolError::internal()),
+            Err(_) => Err(refusals::too_slow(limits.deadline)),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{Scopes, code};
+
+#[tokio::test(start_paused = true)]
+async fn a_read_ends_with_its_caller() {
+    for tool in ["probe.read", "probe.kept"] {
+        let world = World::new();
+        let gone = tokio::time::timeout(Duration::from_millis(100), world.run(tool, r#"{"do":"slow"}"#)).await;
+        assert!(gone.is_err(), "{tool}");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(world.runs.seen(), (1, 0), "{tool}");
+        world.executor.set_limits(Limits { concurrency: 1, ..LIMITS });
+        assert!(world.run(tool, "{}").await.is_ok(), "{tool}: its place is free again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_calls_of_a_tool_than_its_limit_are_refused_at_once() {
+    for tool in ["probe.read", "probe.kept", "probe.write"] {
+        let world = World::new();
+        world.executor.set_limits(Limits { concurrency: 1, deadline: Duration::from_secs(9), ..LIMITS });
+        let (slow, refused) = tokio::join!(world.run(tool, r#"{"do":"slow"}"#), async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(
+                world.run("probe.read", "{}").await.is_ok() || tool == "probe.read",
+                "tools have limits of their own"
+            );
+            let before = tokio::time::Instant::now();
+            let refused = world.run(tool, "{}").await.unwrap_err();
+            assert_eq!(before.elapsed(), Duration::ZERO, "nobody waits");
+            refused
+        });
+        assert!(slow.is_ok() && refused.code == code::OVERLOADED && refused.hint.is_some(), "{tool}: {refused}");
+        assert!(refused.message.contains("tools.concurrency"), "{refused}");
+        assert!(world.run(tool, "{}").await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn errors_and_panics_of_a_kept_read_are_told_as_they_are() {
+    let world = World::new();
+    let error = world.run("probe.kept", r#"{"do":"fail"}"#).await.unwrap_err();
+    assert_eq!(error, ToolError::new("EPROBE", "on purpose"));
+    for bad in ["panic", "bad tags"] {
+        let error = world.run("probe.kept", &json!({ "do": bad }).to_string()).await.unwrap_err();
+        assert_eq!(error.code, code::INTERNAL_ERROR, "{bad}");
+    }
+    assert_eq!(crate::testing::panics(&world.scoreboard), 2);
+    assert_eq!(world.run("probe.kept", r#"{"do":"large"}"#).await.unwrap_err().code, code::RESPONSE_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn scopes_are_asked_for_before_anything_else() {
+    let world = World::new();
+    let reader = Principal::of("ada", None, Scopes::Of(BTreeSet::from(["probe:read".to_owned()])));
+    let refused =
+        world.executor.execute(&Call::new(reader.clone()), "probe.write", "nonsense").await.outcome.unwrap_err();
+    assert_eq!(
+        (refused.code.as_ref(), &refused.details.unwrap()["scopes"][0]),
+        (code::INSUFFICIENT_SCOPE, &json!("probe:write"))
+    );
+    assert_eq!(world.runs.seen(), (0, 0));
+    assert!(world.executor.execute(&Call::new(reader), "probe.read", "{}").await.outcome.is_ok());
+    assert!(world.run("probe.write", "{}").await.is_ok(), "a plain token holds all scopes");
+}

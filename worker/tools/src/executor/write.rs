@@ -1,0 +1,61 @@
+//! Calls that write.
+
+use task_mcp_mcp::CallResult;
+
+use super::outcome::fragments;
+use super::path::Admitted;
+use super::slots::Slot;
+use super::{Answer, Executor, refusals};
+use crate::error::ToolError;
+use crate::panics::{Guarded, Panicked};
+use crate::tool::Aftermath;
+
+/// What a write came to.
+pub(super) struct Written {
+    pub(super) outcome: Result<CallResult, ToolError>,
+    /// If the outcome is an error.
+    pub(super) aftermath: Aftermath,
+}
+
+impl Executor {
+    /// Runs the tool as a task of its own: a caller that leaves takes its request along, but not the write. There is no deadline
+    /// either: who waits learns what became of it.
+    pub(super) async fn write(&self, admitted: Admitted) -> Answer {
+        let limit = admitted.limits.concurrency;
+        let Some(slot) = admitted.entry.slots.take(limit) else {
+            return Err(refusals::busy(limit)).into();
+        };
+        let unfinished = Slot::beyond_limits(&self.0.writes);
+        let executor = self.clone();
+        let running = tokio::spawn(async move {
+            let _until_the_end = (slot, unfinished);
+            match admitted.call.idempotency().cloned() {
+                Some(key) => executor.write_once(&key, admitted).await,
+                None => executor.written(admitted).await.outcome.into(),
+            }
+        });
+        // The task cannot panic, and nobody cancels it: what can be lost is the runtime, at the end of the process.
+        running.await.unwrap_or_else(|_| Err(refusals::shutting_down(false)).into())
+    }
+
+    /// Runs the tool, and says what may have changed, whatever came of it: before anybody is answered, nothing older can be read.
+    pub(super) async fn written(&self, admitted: Admitted) -> Written {
+        let tags = match self.tags(&admitted) {
+            Ok(tags) => tags,
+            Err(error) => return Written { outcome: Err(error), aftermath: Aftermath::NothingDone },
+        };
+        let Admitted { entry, call, arguments, .. } = admitted;
+        let finished = Guarded(entry.tool.call(&call, arguments)).await;
+        if !tags.is_empty() {
+            self.0.backing.cache.bump(&tags).await;
+        }
+        match finished {
+            Ok(outcome) => {
+                let aftermath = outcome.as_ref().err().map(|error| entry.tool.aftermath(&error.code));
+                let aftermath = aftermath.unwrap_or(Aftermath::Refused);
+                Written { outcome: outcome.map(fragments), aftermath }
+            }
+            Err(Panicked) => Written { outcome: Err(self.panicked(&entry)), aftermath: Aftermath::Unknown },
+        }
+    }
+}

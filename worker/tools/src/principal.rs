@@ -1,0 +1,118 @@
+//! Who calls, and whose results are whose.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use task_mcp_cache::Key;
+
+/// What a principal may do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scopes {
+    /// Everything.
+    All,
+    /// What these admit.
+    Of(BTreeSet<String>),
+}
+
+/// Who calls. Cloning is cheap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Principal(Arc<Identity>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    name: String,
+    tenant: Option<String>,
+    scopes: Scopes,
+    /// Of the above: computed once, used by every call.
+    partition: [u8; 32],
+}
+
+impl Principal {
+    /// The principal of that name, of no tenant, with all scopes: what a plain token makes of its bearer.
+    pub fn new(name: &str) -> Self {
+        Self::of(name, None, Scopes::All)
+    }
+
+    /// The principal of that name and tenant, with these scopes.
+    pub fn of(name: &str, tenant: Option<&str>, scopes: Scopes) -> Self {
+        let partition = partition(name, tenant, &scopes);
+        Self(Arc::new(Identity { name: name.to_owned(), tenant: tenant.map(str::to_owned), scopes, partition }))
+    }
+
+    /// The one everybody is where no token is asked for.
+    pub fn anonymous() -> Self {
+        Self::new("anonymous")
+    }
+
+    /// Its name: stable, and never a secret.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whose it is, where several share an instance.
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.tenant.as_deref()
+    }
+
+    /// Whether it holds a scope.
+    pub fn holds(&self, scope: &str) -> bool {
+        match &self.0.scopes {
+            Scopes::All => true,
+            Scopes::Of(scopes) => scopes.contains(scope),
+        }
+    }
+
+    /// A hash of tenant, name and scopes: what is private to one is under another hash than what is private to another. A token
+    /// that is replaced by another of the same principal changes nothing.
+    pub(crate) fn partition(&self) -> &[u8; 32] {
+        &self.0.partition
+    }
+}
+
+fn partition(name: &str, tenant: Option<&str>, scopes: &Scopes) -> [u8; 32] {
+    let mut parts: Vec<&[u8]> = vec![name.as_bytes()];
+    match tenant {
+        Some(tenant) => parts.extend([b"tenant".as_slice(), tenant.as_bytes()]),
+        None => parts.push(b"no tenant"),
+    }
+    match scopes {
+        Scopes::All => parts.push(b"all scopes"),
+        Scopes::Of(scopes) => {
+            parts.push(b"scopes");
+            parts.extend(scopes.iter().map(String::as_bytes));
+        }
+    }
+    *Key::of(&parts).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few and short names, so that they meet often, with what could be taken for a boundary.
+    fn who() -> impl Strategy<Value = (String, Option<String>, Scopes)> {
+        let word = "[ab:]{0,2}|tenant|scopes|all scopes|no tenant";
+        let scopes = prop_oneof![Just(Scopes::All), proptest::collection::btree_set(word, 0..3).prop_map(Scopes::Of),];
+        (word, proptest::option::of(word), scopes)
+    }
+
+    proptest! {
+        #[test]
+        fn two_principals_share_a_partition_only_if_they_are_one(one in who(), other in who()) {
+            let of = |(name, tenant, scopes): &(String, Option<String>, Scopes)| {
+                Principal::of(name, tenant.as_deref(), scopes.clone())
+            };
+            prop_assert_eq!(of(&one).partition() == of(&other).partition(), one == other);
+        }
+    }
+
+    #[test]
+    fn a_plain_token_holds_all_scopes_and_another_principal_its_own() {
+        let reader = Principal::of("ada", Some("acme"), Scopes::Of(BTreeSet::from(["changes:read".to_owned()])));
+        assert!(reader.holds("changes:read") && !reader.holds("changes:write"));
+        assert_eq!((reader.name(), reader.tenant()), ("ada", Some("acme")));
+        assert!(Principal::new("token:1").holds("changes:write"));
+    }
+}
