@@ -28,6 +28,7 @@
 //! - `flight`: what many ask at the same time is computed once
 //! - `outage`: Redis dies, stops, refuses, fails over: no call fails
 //! - `mix`: how often the cache answers under the mix of the original document
+//! - `hits`: what a hit costs against no call at all; `scripts/bench` runs it
 //! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
@@ -58,6 +59,7 @@ mod faults;
 mod flight;
 mod hang;
 mod headers;
+mod hits;
 mod idempotency;
 mod lame_duck;
 mod lane;

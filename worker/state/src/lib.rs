@@ -28,6 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use task_mcp_config::Settings;
+use task_mcp_config::settings::StateBackend;
+use task_mcp_redis::{Purpose, Redis};
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
@@ -37,6 +39,7 @@ pub use collections::{
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
+use rates::SharedRates;
 pub use rates::{Payer, RateLimits, Verdict};
 pub use records::Unreadable;
 
@@ -60,6 +63,7 @@ struct Parts {
     answers: Answers,
     events: Events,
     nonces: Nonces,
+    shared_rates: Option<SharedRates>,
 }
 
 impl State {
@@ -71,12 +75,21 @@ impl State {
         settings: &Settings,
         _commons: &Commons,
         metrics: StateMetrics,
-        _redis: RedisMetrics,
+        redis: RedisMetrics,
     ) -> Result<Self, StateError> {
         let limit = Duration::from_millis(settings.state.timeout_ms);
         let state_dir = &settings.supervisor.state_dir;
         let records = Records::embedded(state_dir, settings.state.max_bytes, limit, metrics.clone())?;
-        let state = Self::over(records, Duration::from_secs(settings.state.idempotency_ttl_s), metrics);
+        let shared_rates = match settings.state.backend {
+            StateBackend::Embedded => None,
+            StateBackend::Redis => {
+                let prefix = format!("{{{}:state}}", settings.redis.prefix);
+                let connection = Redis::open(&settings.redis, Purpose::State, &prefix, redis)?;
+                Some(SharedRates::new(connection, &prefix))
+            }
+        };
+        let idempotency_ttl = Duration::from_secs(settings.state.idempotency_ttl_s);
+        let state = Self::over(records, idempotency_ttl, metrics, shared_rates);
         if !state.0.records.are_near() {
             let revocations = state.0.revocations.clone();
             tokio::spawn(async move { revocations.listen().await });
@@ -86,10 +99,15 @@ impl State {
 
     /// State in the memory of a process that runs alone, such as `task-mcp call`.
     pub fn alone(metrics: StateMetrics) -> Self {
-        Self::over(Records::memory(metrics.clone()), ALONE_TTL, metrics)
+        Self::over(Records::memory(metrics.clone()), ALONE_TTL, metrics, None)
     }
 
-    fn over(records: Records, idempotency_ttl: Duration, metrics: StateMetrics) -> Self {
+    fn over(
+        records: Records,
+        idempotency_ttl: Duration,
+        metrics: StateMetrics,
+        shared_rates: Option<SharedRates>,
+    ) -> Self {
         let bus = Bus::new(metrics.clone());
         Self(Arc::new(Parts {
             ledger: Ledger::new(records.clone(), idempotency_ttl, metrics),
@@ -101,6 +119,7 @@ impl State {
             nonces: Nonces::new(records.clone()),
             bus,
             records,
+            shared_rates,
         }))
     }
 
@@ -146,7 +165,7 @@ impl State {
 
     /// How much each principal may send; `commons` are those of the instance.
     pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
-        RateLimits::of_machine(commons)
+        RateLimits::new(commons, self.0.shared_rates.clone())
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.

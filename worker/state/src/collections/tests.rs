@@ -22,7 +22,7 @@ struct Pair {
 
 impl Pair {
     fn over(records: Records, keeps: impl std::any::Any) -> Self {
-        let states = [(), ()].map(|()| State::over(records.clone(), HOUR, metrics()));
+        let states = [(), ()].map(|()| State::over(records.clone(), HOUR, metrics(), None));
         for (from, to) in [(0, 1), (1, 0)] {
             let (outbox, bus) = (states[from].bus().outbox(), states[to].bus().clone());
             tokio::spawn(async move {
