@@ -108,7 +108,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("redis.retry_max_ms", 10, 600_000, "milliseconds"),
     choice("store.backend", &["files", "postgres"]).no_effect_yet(),
     text("store.root", checks::path).required(),
-    text("store.id", checks::store_id).no_effect_yet(),
+    text("store.id", checks::store_id),
     number("store.document_bytes", 1024, 67_108_864, "bytes"),
     number("store.changes", 1, 10_000_000, "changes"),
     number("store.poll_ms", 50, 600_000, "milliseconds"),
