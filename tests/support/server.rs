@@ -91,7 +91,6 @@ impl Server {
 
     /// How often a counted tool of the fixture has run in all processes of this server: `<tool>.<key>` for runs that have begun,
     /// with `.done` for those that have ended.
-    #[allow(dead_code, reason = "for tests of several instances")]
     pub fn runs(&self, name: &str) -> usize {
         runs_in(self.folder(), name)
     }

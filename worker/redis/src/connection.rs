@@ -33,8 +33,8 @@ const TIMEOUTS_MAX: u32 = 3;
 pub(crate) struct Connection {
     pub(crate) multiplexed: MultiplexedConnection,
     pub(crate) server: ServerId,
-    pub(crate) place: String,
-    /// One permit for each command that waits for its answer.
+    pub(crate) place: Place,
+    /// Permits for the commands that wait for their answers, by their weight.
     pub(crate) in_flight: Semaphore,
     timeouts: Mutex<Timeouts>,
     end: Arc<End>,
@@ -98,7 +98,7 @@ impl Connection {
         Ok(Self {
             multiplexed,
             server: identity.server,
-            place: place.to_string(),
+            place: place.clone(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             timeouts: Mutex::default(),
             end,

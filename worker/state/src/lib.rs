@@ -39,6 +39,7 @@ pub use collections::{
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
+use rates::SharedRates;
 pub use rates::{Payer, RateLimits, Verdict};
 pub use records::Unreadable;
 
@@ -56,8 +57,8 @@ pub struct State(Arc<Parts>);
 struct Parts {
     records: Records,
     bus: Bus,
-    /// What reaches other machines, if state is shared with them.
-    machines: Option<Machines>,
+    /// If state is shared with other machines.
+    shared: Option<Shared>,
     ledger: Ledger,
     sessions: Sessions,
     revocations: Revocations,
@@ -65,6 +66,13 @@ struct Parts {
     answers: Answers,
     events: Events,
     nonces: Nonces,
+}
+
+/// What is shared with other machines beyond the records.
+#[derive(Debug)]
+struct Shared {
+    machines: Machines,
+    rates: SharedRates,
 }
 
 impl State {
@@ -93,8 +101,9 @@ impl State {
                 let records = Records::remote(redis.clone(), &base, limit, metrics.clone());
                 let channel = format!("{}:bus", settings.redis.prefix);
                 let origin = format!("{:016x}", commons.incarnation());
-                let machines = Machines { redis, channel, origin, limit };
-                let state = Self::over(records, Some(machines), idempotency_ttl, metrics);
+                let rates = SharedRates::new(redis.clone(), &base);
+                let shared = Shared { machines: Machines { redis, channel, origin, limit }, rates };
+                let state = Self::over(records, Some(shared), idempotency_ttl, metrics);
                 let revocations = state.0.revocations.clone();
                 tokio::spawn(async move { revocations.listen().await });
                 Ok(state)
@@ -107,12 +116,12 @@ impl State {
         Self::over(Records::memory(metrics.clone()), None, ALONE_TTL, metrics)
     }
 
-    fn over(records: Records, machines: Option<Machines>, idempotency_ttl: Duration, metrics: StateMetrics) -> Self {
-        let bus = match &machines {
+    fn over(records: Records, shared: Option<Shared>, idempotency_ttl: Duration, metrics: StateMetrics) -> Self {
+        let bus = match &shared {
             None => Bus::new(None, metrics.clone()),
-            Some(machines) => {
+            Some(shared) => {
                 let elsewhere = Outbox::default();
-                tokio::spawn(machines.clone().publish(elsewhere.clone()));
+                tokio::spawn(shared.machines.clone().publish(elsewhere.clone()));
                 Bus::new(Some(elsewhere), metrics.clone())
             }
         };
@@ -125,7 +134,7 @@ impl State {
             events: Events::new(records.clone()),
             nonces: Nonces::new(records.clone()),
             bus,
-            machines,
+            shared,
             records,
         }))
     }
@@ -172,14 +181,14 @@ impl State {
 
     /// How much each principal may send; `commons` are those of the instance.
     pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
-        RateLimits::of_machine(commons)
+        RateLimits::new(commons, self.0.shared.as_ref().map(|shared| shared.rates.clone()))
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.
     pub async fn keep_house(&self) {
         let hands_on = async {
-            match &self.0.machines {
-                Some(machines) => machines.hand_on(&self.0.bus).await,
+            match &self.0.shared {
+                Some(shared) => shared.machines.hand_on(&self.0.bus).await,
                 None => std::future::pending().await,
             }
         };

@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 
 /// The directory of the files of an instance, `<runtime_dir>/cache`.
 ///
-/// A file is named `<incarnation of the epochs>-<generation>.mdb`, in hexadecimal digits, so that nothing from before a restart is
-/// ever read; LMDB keeps its locks beside it, with `-lock` at the end.
+/// A file is named `<incarnation of the epochs>-<generation>-<size at most>.mdb`, in hexadecimal digits: nothing from before a
+/// restart is ever read, and processes that are told different sizes by a reload, which LMDB does not allow for, use two files.
+/// LMDB keeps its locks beside it, with `-lock` at the end.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     incarnation: u64,
+    max_bytes: u64,
 }
 
 impl Directory {
-    pub(super) fn new(runtime_dir: &Path, incarnation: u64) -> Self {
-        Self { path: runtime_dir.join("cache"), incarnation }
+    pub(super) fn new(runtime_dir: &Path, incarnation: u64, max_bytes: u64) -> Self {
+        Self { path: runtime_dir.join("cache"), incarnation, max_bytes }
     }
 
     /// The path of the file of a generation, in a directory that exists and is private.
@@ -72,7 +74,7 @@ impl Directory {
     }
 
     fn name(&self, generation: u64) -> String {
-        format!("{:016x}-{generation:x}.mdb", self.incarnation)
+        format!("{:016x}-{generation:x}-{:x}.mdb", self.incarnation, self.max_bytes)
     }
 }
 
@@ -103,9 +105,9 @@ mod tests {
     #[test]
     fn links_and_what_others_may_enter_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let ours = Directory::new(dir.path(), 0xab);
+        let ours = Directory::new(dir.path(), 0xab, 0x1000);
         let path = ours.file(2).unwrap();
-        assert_eq!(path, dir.path().join("cache/00000000000000ab-2.mdb"));
+        assert_eq!(path, dir.path().join("cache/00000000000000ab-2-1000.mdb"));
         symlink("/etc/passwd", &path).unwrap();
         assert!(ours.file(2).unwrap_err().ends_with("is no file"));
         fs::set_permissions(dir.path().join("cache"), fs::Permissions::from_mode(0o750)).unwrap();
@@ -113,17 +115,17 @@ mod tests {
         fs::rename(dir.path().join("cache"), dir.path().join("elsewhere")).unwrap();
         symlink(dir.path().join("elsewhere"), dir.path().join("cache")).unwrap();
         assert!(ours.file(3).unwrap_err().ends_with("is no directory"));
-        let nowhere = Directory::new(&dir.path().join("nowhere"), 1);
+        let nowhere = Directory::new(&dir.path().join("nowhere"), 1, 1);
         assert!(nowhere.file(0).unwrap_err().contains("cannot be used"));
     }
 
     #[test]
     fn only_what_is_over_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let ours = Directory::new(dir.path(), 0xab);
+        let ours = Directory::new(dir.path(), 0xab, 1);
         ours.file(0).unwrap();
         let mut names = [0, 1, 2].map(|generation| ours.name(generation)).to_vec();
-        names.extend([Directory::new(dir.path(), 0xcd).name(2), "notes.txt".to_owned()]);
+        names.extend([Directory::new(dir.path(), 0xcd, 1).name(2), "notes.txt".to_owned()]);
         names.extend(names.clone().iter().take(4).map(|name| format!("{name}-lock")));
         for name in &names {
             fs::write(dir.path().join("cache").join(name), "").unwrap();

@@ -37,10 +37,10 @@ use crate::{Key, Tag};
 
 /// How long a process that starts waits for its file.
 const OPENING: Duration = Duration::from_secs(1);
-/// How often a process looks whether another is done with changing a cell of leases, which takes a handful of instructions; and for
-/// how many times: it may have been stopped there.
-const UNSETTLED_STEP: Duration = Duration::from_micros(200);
-const UNSETTLED_STEPS: usize = 50;
+/// How often a process looks whether another is done with changing a cell of leases, which takes a handful of instructions; and how
+/// many times: it may have been stopped there.
+const UNSETTLED_STEP: Duration = Duration::from_millis(1);
+const UNSETTLED_STEPS: usize = 25;
 
 /// LMDB, shared by the processes of an instance.
 #[derive(Debug)]

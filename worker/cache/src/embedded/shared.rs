@@ -1,11 +1,11 @@
 //! What the threads of a process share: the open file, and the way to the next one.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use task_mcp_scoreboard::{Commons, Epochs, Leases};
+use task_mcp_scoreboard::{Commons, Epochs, Leases, monotonic_ms};
 use task_mcp_telemetry::{CacheFault, CacheMetrics};
 
 use super::data_file::DataFile;
@@ -17,6 +17,7 @@ use crate::tier::Stamps;
 const MAX_FAULTS: u32 = 8;
 /// Generations after which nothing is tried any more: it is not the files that are broken.
 const MAX_GENERATIONS: u64 = 64;
+const RETRY_MS: u64 = 5_000;
 
 /// What the threads of a process share.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     max_bytes: u64,
     file: ArcSwapOption<DataFile>,
     opening: AtomicBool,
+    /// When it is tried again to open a file that could not be, in milliseconds of CLOCK_MONOTONIC.
+    retry_ms: AtomicU64,
     faults: AtomicU32,
 }
 
@@ -47,12 +50,14 @@ impl Shared {
             incarnation,
             standing: Standing::new(metrics.clone()),
             metrics,
-            directory: Directory::new(&settings.supervisor.runtime_dir, incarnation),
-            entry_bytes: settings.cache.entry_bytes,
+            directory: Directory::new(&settings.supervisor.runtime_dir, incarnation, settings.cache.max_bytes),
+            // Whatever an operator allows: an entry needs pages in a row, and others are to have a place too.
+            entry_bytes: settings.cache.entry_bytes.min(settings.cache.max_bytes / 4),
             compress_bytes: settings.cache.compress_bytes,
             max_bytes: settings.cache.max_bytes,
             file: ArcSwapOption::empty(),
             opening: AtomicBool::new(false),
+            retry_ms: AtomicU64::new(monotonic_ms().saturating_add(RETRY_MS)),
             faults: AtomicU32::new(0),
         }
     }
@@ -71,8 +76,17 @@ impl Shared {
                 self.open_soon();
                 None
             }
-            // What could not be opened is tried again by the housekeeping of the process, not by every call.
-            None => None,
+            None => {
+                // What could not be opened is tried again, but not by every call.
+                let (now_ms, due_ms) = (monotonic_ms(), self.retry_ms.load(Ordering::Relaxed));
+                let next_ms = now_ms.saturating_add(RETRY_MS);
+                if now_ms >= due_ms
+                    && self.retry_ms.compare_exchange(due_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                {
+                    self.open_soon();
+                }
+                None
+            }
         }
     }
 

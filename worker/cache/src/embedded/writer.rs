@@ -76,9 +76,10 @@ impl Writer {
     async fn ask(&self, work: Work, bytes: u64, patience: Duration) -> Result<u64, CacheFault> {
         let result = self.try_ask(work, bytes, patience).await;
         match result {
-            Ok(_) => self.shared.standing.recovered(),
+            Ok(_) => self.shared.standing.stored(),
             Err(CacheFault::Timeout | CacheFault::Queue) => {
-                let reason = "another process has held the write lock for longer than cache.budget_ms".to_owned();
+                let reason =
+                    "the write lock was not to be had, or the disk not done, within cache.budget_ms".to_owned();
                 self.shared.standing.fell(Trouble::NoStore(reason));
             }
             Err(CacheFault::Full) => {
@@ -137,6 +138,9 @@ fn carry_out(shared: &Arc<Shared>, work: Work) -> Result<u64, CacheFault> {
                 return Err(CacheFault::Fenced);
             }
             let over = over_ms(entry.created_ms, entry.fresh, entry.stale);
+            if entry.value.len() as u64 > shared.entry_bytes {
+                return Err(CacheFault::TooLarge);
+            }
             let bytes = encode(&key, &entry, shared.compress_bytes)?;
             let evicted = file.store(&key, &bytes, over, now_ms).map_err(judged)?;
             shared.metrics.evicted.add(evicted);

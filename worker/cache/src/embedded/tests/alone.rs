@@ -54,7 +54,7 @@ async fn the_housekeeper_removes_what_is_over_and_counts() {
         let entry = Entry { created_ms, ..fixture.entry("v") };
         fixture.tier.store(&key(&number.to_string()), entry, None).await.unwrap();
     }
-    let old = fixture.dir.path().join("cache/0000000000000001-0.mdb");
+    let old = fixture.dir.path().join("cache/0000000000000001-0-400000.mdb");
     fs::write(&old, "").unwrap();
     let tidy = tokio::time::timeout(Duration::from_secs(10), fixture.tier.keep_house(Duration::from_millis(5)));
     let seen = async {
@@ -76,7 +76,7 @@ async fn a_file_that_is_none_of_lmdb_is_left_for_a_new_one() {
     let cache = dir.path().join("cache");
     fs::create_dir(&cache).unwrap();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).unwrap();
-    let path = cache.join(format!("{:016x}-0.mdb", commons.incarnation()));
+    let path = cache.join(format!("{:016x}-0-400000.mdb", commons.incarnation()));
     fs::write(&path, "no database\n".repeat(10_000)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let fixture = start_in(dir, commons, |_| {});
