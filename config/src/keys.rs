@@ -89,7 +89,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("cache.compress_bytes", 0, 268_435_456, "bytes"),
     number("cache.budget_ms", 1, 10_000, "milliseconds"),
     number("cache.lease_ms", 100, 600_000, "milliseconds"),
-    choice("state.backend", &["embedded", "redis"]).no_effect_yet().takes(NewInstance),
+    choice("state.backend", &["embedded", "redis"]).takes(NewInstance),
     number("state.max_bytes", 1_048_576, 1_099_511_627_776, "bytes"),
     number("state.timeout_ms", 1, 60_000, "milliseconds"),
     number("state.idempotency_ttl_s", 60, 2_592_000, "seconds"),
