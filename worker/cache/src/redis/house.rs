@@ -29,6 +29,8 @@ struct House<'a> {
     tier: &'a RedisTier,
     /// The server whose bumps are heard.
     joined: Option<ServerId>,
+    /// Whether it was said that they are not.
+    said_lost: bool,
     /// The server at which the present incarnation was adopted.
     adopted_at: Option<ServerId>,
     /// Whether what is known follows from what was read at `adopted_at` and what was heard since.
@@ -48,6 +50,7 @@ impl RedisTier {
         let mut house = House {
             tier: self,
             joined: None,
+            said_lost: false,
             adopted_at: None,
             in_step: false,
             fell_in: false,
@@ -75,6 +78,9 @@ impl House<'_> {
         match heard {
             Heard::Joined { server } => {
                 self.joined = Some(server);
+                if std::mem::take(&mut self.said_lost) {
+                    tracing::info!("Bumps in Redis are heard again.");
+                }
                 self.fall_in().await;
             }
             Heard::Message { payload, .. } => {
@@ -91,7 +97,7 @@ impl House<'_> {
             Heard::Lost { reason } => {
                 self.joined = None;
                 self.distrust();
-                if self.tier.tracked {
+                if self.tier.tracked && !std::mem::replace(&mut self.said_lost, true) {
                     tracing::warn!(reason, "Bumps in Redis are not heard; every read asks Redis until they are again.");
                 }
             }

@@ -1,7 +1,6 @@
 //! The tier against real servers.
 
 mod coherence;
-mod costs;
 mod faults;
 mod machines;
 mod operations;
