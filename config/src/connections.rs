@@ -15,6 +15,10 @@ pub(crate) fn redis_url(text: &str) -> Result<(), Flaw> {
             if !is_authority(place.hosts) {
                 return Err(unfit_host(FORM));
             }
+            if rest.ends_with("#insecure") {
+                const CURE: &str = "name the authority that signed the server's certificate in redis.tls_ca";
+                return Err(Flaw::new("asks for no check of the server's certificate", CURE));
+            }
             if !place.path.is_empty() && place.path.parse::<u32>().is_err() {
                 return Err(Flaw::new("names a database that is not a number", FORM));
             }
@@ -109,7 +113,6 @@ mod tests {
                 "redis://h",
                 "REDIS://h:6379/",
                 "rediss://u:p%2Fw@h.example:6380/15?protocol=resp3",
-                "rediss://h/#insecure",
                 "redis://:a@b@[::1]:1/0",
                 "unix:///run/r.sock?db=1&pass=x",
                 "redis+unix:///run/r.sock",
@@ -124,6 +127,7 @@ mod tests {
                 "redis://",
                 "redis:///0",
                 "redis://h:0",
+                "rediss://h/#insecure",
                 "redis://h:65536",
                 "redis://h/zero",
                 "redis://u:p/w@h",

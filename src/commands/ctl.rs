@@ -35,6 +35,7 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
     match &response {
         Response::Done { message } => told(&format!("{message}\n"))?,
         Response::Status(status) => told(&table(status))?,
+        Response::Answer { .. } => {}
         Response::Failed { reason } | Response::Refused { reason } => {
             if !arguments.json {
                 print_error(&format!("task-mcp: {reason}\n"));

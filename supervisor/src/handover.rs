@@ -214,12 +214,21 @@ pub(crate) struct SavedProcess {
     pub(crate) post: Post,
     pub(crate) pid: i32,
     pub(crate) pidfd: RawFd,
-    /// Its link and what was read of an unfinished message.
-    pub(crate) link: Option<(RawFd, Vec<u8>)>,
+    pub(crate) link: Option<SavedLink>,
     pub(crate) seat: u16,
     /// Which scoreboard its seat is on.
     pub(crate) board: usize,
     pub(crate) revision: u64,
+}
+
+/// The link to a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedLink {
+    pub(crate) stream: RawFd,
+    /// What was read of an unfinished message.
+    pub(crate) read: Vec<u8>,
+    /// What is to be written before anything else.
+    pub(crate) unwritten: Vec<u8>,
 }
 
 impl Saved {

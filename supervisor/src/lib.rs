@@ -11,7 +11,8 @@
 //! - `process.rs`    one process as the supervisor holds it: pid, pidfd, link, seat
 //! - `spawn.rs`      fork and exec, descriptors by number; the only file with `unsafe`
 //! - `watch.rs`      heartbeats, queues and wear; `starved.rs` tells silence from want of a processor
-//! - `control/`      the control socket: server and client
+//! - `outgoing.rs`   what waits to be written to a process; `relay.rs` events from one process to all others
+//! - `control/`      the control socket: server and client; `questions.rs` what it asks the admin process
 //! - `logs.rs`       the logs of all processes: level, file; the state of everything as log lines
 //! - `signals.rs`    signals as bytes in pipes
 //! - `listen.rs`     listening sockets, one for each slot and address
@@ -21,7 +22,7 @@
 //!   `program.rs` where programs are
 //! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
 //! - `inherited.rs`  what it kept of an earlier supervisor
-//! - `instance.rs`   the runtime directory and its lock
+//! - `instance.rs`   the runtime directory, the state directory and their locks
 //! - `memory.rs`     what the processes share: scoreboard, commons, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
 //! - `tally.rs`      the supervisor's own metrics, those of each slot in `tally/`
@@ -50,11 +51,14 @@ mod listen;
 mod logs;
 mod memory;
 mod notify;
+mod outgoing;
 mod picture;
 mod process;
 mod processors;
 mod program;
+mod questions;
 mod queue;
+mod relay;
 mod revision;
 mod run;
 mod signals;

@@ -1,15 +1,17 @@
 //! One process as the supervisor holds it.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal, waitpid};
-use task_mcp_link::{Decoder, FromProcess, LinkError, MAX_DESCRIPTORS, Message, Received, ToProcess, encode};
+use task_mcp_link::{Decoder, FromProcess, LinkError, Message, Received, ToProcess, encode};
 use task_mcp_scoreboard::Seat;
 
+use crate::handover::SavedLink;
+use crate::outgoing::Outgoing;
 use crate::starved::Starvation;
 use crate::step::Post;
 
@@ -44,6 +46,7 @@ pub(crate) struct Running {
 pub(crate) struct Link {
     stream: UnixStream,
     decoder: Decoder<FromProcess>,
+    outgoing: Outgoing,
 }
 
 /// Why a link is of no use any more.
@@ -69,8 +72,8 @@ impl Running {
         (messages, lost)
     }
 
-    /// Sends a message with the descriptors that belong to it; the process gets duplicates. Messages are few and small: a
-    /// process whose buffer is full has long stopped reading, and its link counts as lost.
+    /// Gives an order, with the descriptors that belong to it; the process gets duplicates. Orders are few and small: a process that
+    /// leaves many unread has long stopped reading, and its link counts as lost.
     pub(crate) fn tell(&mut self, message: &ToProcess, descriptors: &[BorrowedFd<'_>]) -> Result<(), Lost> {
         let Some(link) = &mut self.link else { return Err(Lost::Closed) };
         let sent = link.send(message, descriptors);
@@ -78,6 +81,28 @@ impl Running {
             self.link = None;
         }
         sent
+    }
+
+    /// Hands on an event of the bus, or queues it; false if it was given up for `resync`.
+    pub(crate) fn hint(&mut self, frame: &Arc<[u8]>, resync: &Arc<[u8]>) -> bool {
+        self.link.as_mut().is_none_or(|link| link.outgoing.hint(frame, resync))
+    }
+
+    /// Tells it that events may have been lost.
+    pub(crate) fn resync(&mut self, resync: &Arc<[u8]>) {
+        if let Some(link) = &mut self.link {
+            link.outgoing.resync(resync);
+        }
+    }
+
+    /// Writes what waits, as far as there is room.
+    pub(crate) fn flush(&mut self) -> Result<(), Lost> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let flushed = link.outgoing.write(&link.stream);
+        if flushed.is_err() {
+            self.link = None;
+        }
+        Ok(flushed?)
     }
 
     /// Sends a signal, through the pidfd: it cannot reach a stranger.
@@ -94,7 +119,16 @@ impl Running {
         }
     }
 
-    /// What to poll for reading.
+    /// What to poll, and for what.
+    pub(crate) fn polls(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let link = self.link.iter().map(|link| {
+            let writes = if link.outgoing.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            (link.stream.as_fd(), PollFlags::IN | writes)
+        });
+        std::iter::once((self.pidfd.as_fd(), PollFlags::IN)).chain(link)
+    }
+
+    /// Its descriptors.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(self.pidfd.as_fd()).chain(self.link.iter().map(|link| link.stream.as_fd()))
     }
@@ -104,18 +138,20 @@ impl Link {
     /// A link over our end of a socket pair.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, decoder: Decoder::new() })
+        Ok(Self { stream, decoder: Decoder::new(), outgoing: Outgoing::default() })
     }
 
-    /// The descriptor's number and what was read of an unfinished message, for the program that takes over.
-    pub(crate) fn save(&self) -> (RawFd, Vec<u8>) {
-        (self.stream.as_raw_fd(), self.decoder.rest().to_vec())
+    /// The descriptor's number, what was read of an unfinished message and what was not written, for the program that takes over.
+    pub(crate) fn save(&self) -> SavedLink {
+        let (read, unwritten) = (self.decoder.rest().to_vec(), self.outgoing.rest());
+        SavedLink { stream: self.stream.as_raw_fd(), read, unwritten }
     }
 
     /// Takes a link over.
-    pub(crate) fn restore(stream: OwnedFd, read: &[u8]) -> io::Result<Self> {
+    pub(crate) fn restore(stream: OwnedFd, read: &[u8], unwritten: Vec<u8>) -> io::Result<Self> {
         let mut link = Self::new(stream.into())?;
         link.decoder.push(read);
+        link.outgoing.go_on(unwritten);
         Ok(link)
     }
 
@@ -124,19 +160,8 @@ impl Link {
         if descriptors.len() != message.descriptors() {
             return Err(Lost::Io(ErrorKind::InvalidInput.into()));
         }
-        let sent = if descriptors.is_empty() { 0 } else { self.send_with(&frame, descriptors)? };
-        Ok(self.stream.write_all(frame.get(sent..).unwrap_or_default())?)
-    }
-
-    /// Sends as much of a frame as there is room for, and the descriptors with its first byte (unix(7), SCM_RIGHTS); how much
-    /// it was.
-    fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        Ok(sendmsg(&self.stream, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL)?)
+        self.outgoing.order(frame, descriptors)?;
+        Ok(self.outgoing.write(&self.stream)?)
     }
 
     fn read_into(&mut self, messages: &mut Vec<Received<FromProcess>>) -> Result<(), Lost> {
@@ -167,6 +192,7 @@ impl Link {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
     use std::io::IoSliceMut;
+    use std::mem::MaybeUninit;
 
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 

@@ -24,6 +24,7 @@ use crate::memory::{SharedMemory, planned, sealed};
 use crate::notify::ServiceManager;
 use crate::process::{Lost, Running};
 use crate::program::{Installed, Program};
+use crate::questions::Questions;
 use crate::revision::{Revision, Revisions};
 use crate::signals::{Signal, Signals};
 use crate::steering::Steering;
@@ -70,6 +71,8 @@ fn start(mut launch: Launch, program: Program) -> Result<Exit, SupervisorError> 
         supervisor.hear_processes();
         supervisor.reap_processes();
         supervisor.hear_asked();
+        supervisor.flush_links();
+        supervisor.expire_questions();
         supervisor.look_after_older();
         supervisor.watch();
         supervisor.serve_control();
@@ -100,6 +103,8 @@ pub(crate) struct Supervisor {
     pub(crate) tally: Tally,
     pub(crate) own_seat: Seat,
     pub(crate) control: Server,
+    /// What clients asked the admin process.
+    pub(crate) questions: Questions,
     /// What is remembered of each post; as many entries as there were slots.
     pub(crate) records: BTreeMap<Post, Record>,
     pub(crate) extra_args: Vec<String>,
@@ -161,6 +166,7 @@ impl Supervisor {
             revisions: Revisions::new(Revision { settings: Some(settings), snapshot, program, board: 0 }),
             read_settings,
             control,
+            questions: Questions::default(),
             records: BTreeMap::new(),
             steering: Steering::default(),
             shared,
@@ -244,9 +250,11 @@ impl Supervisor {
         let mut fds: Vec<PollFd<'_>> = self
             .signals
             .fds()
-            .chain(self.processes.values().flat_map(Running::fds))
             .chain(self.asked_fds())
             .map(readable)
+            .chain(
+                self.processes.values().flat_map(Running::polls).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)),
+            )
             .collect();
         fds.extend(self.control.fds(now_ms).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
         match poll(&mut fds, Some(&timeout)) {
@@ -290,10 +298,16 @@ impl Supervisor {
         let Some(process) = self.processes.get_mut(&generation) else { return };
         let (messages, lost) = process.hear();
         let was_ready = process.is_ready;
+        let mut relayed = Vec::new();
         for message in messages {
-            let event = understand(process, generation, message, &self.build);
-            process.is_ready |= matches!(event, Some(Event::Ready { .. }));
-            self.events.extend(event);
+            match message {
+                Received::Message(message) if Self::is_relayed(&message) => relayed.push(message),
+                message => {
+                    let event = understand(process, generation, message, &self.build);
+                    process.is_ready |= matches!(event, Some(Event::Ready { .. }));
+                    self.events.extend(event);
+                }
+            }
         }
         let became_ready = process.is_ready && !was_ready;
         match lost {
@@ -306,7 +320,9 @@ impl Supervisor {
         }
         if became_ready {
             self.catch_up(generation);
+            self.resync_one(generation);
         }
+        relayed.into_iter().for_each(|message| self.relay(generation, message));
     }
 
     fn reap_processes(&mut self) {
@@ -333,6 +349,7 @@ impl Supervisor {
     /// Takes leave of a reaped process: its last words, what it left unfinished, its seat.
     fn bury(&mut self, generation: u64, status: Option<WaitStatus>) {
         self.hear(generation);
+        self.forget_questions(generation);
         let Some(process) = self.processes.remove(&generation) else { return };
         let left = process.seat.retire();
         // A stream is the answer of a request in flight, so it is not lost twice.
@@ -393,6 +410,10 @@ fn understand(process: &Running, generation: u64, message: Received<FromProcess>
         Received::Message(FromProcess::Fatal { exit_code, reason }) => {
             warn!(process = %post, generation, exit_code, reason, "A process cannot go on.");
             Some(Event::Fatal { generation, exit_code })
+        }
+        // They are for others: see `relay.rs`.
+        Received::Message(FromProcess::Publish { .. } | FromProcess::PublishLost | FromProcess::Answered { .. }) => {
+            None
         }
     }
 }

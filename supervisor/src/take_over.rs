@@ -18,6 +18,7 @@ use crate::memory::{SharedMemory, planned};
 use crate::notify::ServiceManager;
 use crate::process::{Link, Running};
 use crate::program::{Installed, Program};
+use crate::questions::Questions;
 use crate::revision::{Revision, Revisions, told};
 use crate::run::{Supervisor, policy};
 use crate::signals::Signals;
@@ -82,6 +83,7 @@ impl Supervisor {
             tally: Tally::new(&scoreboard, &own_seat),
             listeners: Listeners::restore(listeners).map_err(lost)?,
             control: Server::restore(control, monotonic_ms()).map_err(lost)?,
+            questions: Questions::default(),
             instance: Instance::restore(
                 take_over(lock).map_err(lost)?,
                 state_lock.map(take_over).transpose().map_err(lost)?,
@@ -117,6 +119,9 @@ impl Supervisor {
             let running = supervisor.resume(process, board).map_err(lost)?;
             supervisor.processes.insert(generation, running);
         }
+        // Events, and whose answers were awaited, were not handed over.
+        supervisor.resync_all(None);
+        supervisor.give_up_questions();
         info!(before = earlier, now = supervisor.build, "This program has taken the instance over.");
         supervisor.replace_all(configured);
         Ok(supervisor)
@@ -140,7 +145,7 @@ impl Supervisor {
             is_ready,
             owes_reopen: !is_ready,
             link: match saved.link {
-                Some((fd, read)) => Some(Link::restore(take_over(fd)?, &read)?),
+                Some(link) => Some(Link::restore(take_over(link.stream)?, &link.read, link.unwritten)?),
                 None => None,
             },
         })

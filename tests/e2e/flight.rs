@@ -68,15 +68,17 @@ fn waiters_outlive_their_leader(shared: &Shared, server: &Server) {
     const WORK_MS: u64 = 1_500;
     let workers = server.workers();
     thread::scope(|scope| {
-        let leader = scope.spawn(|| {
+        let mut leading = Crowd::new(&[server], 1, 0);
+        let port = leading.connect();
+        let leader = scope.spawn(move || {
             let arguments = json!({"key": "k", "ms": WORK_MS});
-            std::panic::catch_unwind(|| Crowd::new(&[server], 1, 0).call("test_cached", arguments))
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| leading.call("test_cached", arguments)))
         });
         eventually(Duration::from_secs(10), "the leader computes", || {
             (shared.runs("test_cached", "k") == 1).then_some(())
         });
-        let busy = |worker: &&Process| sockets_of(**worker).len() > 0;
-        let leading = *workers.iter().find(busy).expect("one worker holds the leader's connection");
+        let leads = |worker: &&Process| sockets_of(**worker).has(Some(port));
+        let leading = *workers.iter().find(leads).expect("one worker holds the leader's connection");
         let waiters: Vec<_> = (1..=12)
             .map(|waiter| {
                 scope.spawn(move || {

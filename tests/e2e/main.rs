@@ -21,11 +21,14 @@
 //! - `lame_duck`: who comes while the whole instance drains
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
+//! - `executor`: one path for every call: limits, callers that leave, edits by hand
+//! - `idempotency`: writes that are sent again
 //! - `faults`: tools that fail or panic
 //! - `coherence`: whoever reads after a write reads what was written, on any worker of any instance
 //! - `flight`: what many ask at the same time is computed once
 //! - `outage`: Redis dies, stops, refuses, fails over: no call fails
 //! - `mix`: how often the cache answers under the mix of the original document
+//! - `hits`: what a hit costs against no call at all; `scripts/bench` runs it
 //! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
@@ -51,10 +54,13 @@ mod crash;
 mod crash_loop;
 mod documents;
 mod drain;
+mod executor;
 mod faults;
 mod flight;
 mod hang;
 mod headers;
+mod hits;
+mod idempotency;
 mod lame_duck;
 mod lane;
 mod limits;

@@ -1,6 +1,7 @@
 //! What is counted is what was sent.
 
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -131,16 +132,22 @@ fn a_worker_that_stops_shows_as_parked_time_and_a_restart_of_its_slot() {
 #[test]
 fn connections_that_nobody_accepts_show_as_the_length_of_a_queue() {
     let tree = Tree::new();
-    let server = Server::build(tree.root()).set("server.workers", 1).set("limits.max_connections", 2).start();
+    let server = Server::build(tree.root()).set("server.workers", 1).start();
     let length = |promise: &str, expected: std::ops::RangeInclusive<f64>| {
         eventually(Duration::from_secs(10), promise, || {
             expected.contains(&of_slot(&server.metrics(), "queue_length", 0)).then_some(())
         });
     };
     length("nobody waits", 0.0..=0.0);
+    let worker = server.wait_workers(1, &[])[0];
+    worker.signal(Signal::SIGSTOP);
+    // Each thread stops at its own next chance, and one of them accepts.
+    while !worker.is_wholly_stopped() {
+        thread::yield_now();
+    }
     let clients: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
-    // Two are served, and actix takes some that it cannot serve yet.
-    length("the others wait", 5.0..=18.0);
+    length("all wait", 20.0..=20.0);
+    worker.signal(Signal::SIGCONT);
     drop(clients);
     length("nobody waits any more", 0.0..=0.0);
 }

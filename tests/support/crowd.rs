@@ -32,6 +32,13 @@ impl Crowd {
         Self { runtime, places, random: Random::new(seed) }
     }
 
+    /// Opens the first connection: the port of this end, by which the worker at the other end can be found.
+    pub fn connect(&mut self) -> u16 {
+        let Place { address, connection } = &mut self.places[0];
+        let open = self.runtime.block_on(Connection::open(*address, REQUEST_LIMIT)).expect("a connection");
+        connection.insert(open).local_port()
+    }
+
     /// Calls a tool over a random connection: its structured result, or what was answered instead. A missing answer fails the test.
     pub fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, String> {
         let at = self.random.below(self.places.len());

@@ -91,7 +91,6 @@ impl Server {
 
     /// How often a counted tool of the fixture has run in all processes of this server: `<tool>.<key>` for runs that have begun,
     /// with `.done` for those that have ended.
-    #[allow(dead_code, reason = "for tests of several instances")]
     pub fn runs(&self, name: &str) -> usize {
         runs_in(self.folder(), name)
     }
@@ -249,7 +248,6 @@ impl Drop for Server {
 }
 
 /// The same for servers that [share](ServerBuilder::shared) a folder.
-#[allow(dead_code, reason = "for tests of several instances")]
 pub fn runs_in(folder: &Path, name: &str) -> usize {
     fs::metadata(folder.join(COUNTS).join(name)).map_or(0, |file| file.len().try_into().expect("it fits"))
 }

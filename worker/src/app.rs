@@ -8,6 +8,7 @@ use task_mcp_cache::Cache;
 use task_mcp_changes::Store;
 use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::{Scoreboard, Seat};
+use task_mcp_state::Bus;
 use task_mcp_state::RateLimits;
 use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
@@ -27,6 +28,7 @@ pub(crate) struct App {
     pub(crate) cache: Cache,
     /// How much each principal may send.
     pub(crate) rates: RateLimits,
+    pub(crate) bus: Bus,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use task_mcp_link::{Decoder, FromProcess, MAX_DESCRIPTORS, Message, Received, ToProcess, encode};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use crate::error::WorkerError;
@@ -22,6 +22,9 @@ const WAITING_MAX: usize = 2;
 /// a slot one for each address.
 const SPARES: usize = 4;
 
+/// Events are put behind what is to be written up to this size, in bytes; more wait in the outbox, which has its own limits.
+const OUTGOING_BYTES: usize = 256 << 10;
+
 /// Messages from and to the supervisor.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -31,6 +34,8 @@ pub(crate) struct Link {
     waiting: VecDeque<Option<Vec<OwnedFd>>>,
     /// Given up for a moment when something is read.
     spares: Vec<OwnedFd>,
+    /// What is to be written.
+    outgoing: Vec<u8>,
 }
 
 /// A message of the supervisor.
@@ -48,15 +53,37 @@ impl Link {
         let stream = std::os::unix::net::UnixStream::from(fd);
         stream.set_nonblocking(true).map_err(WorkerError::Link)?;
         let stream = UnixStream::from_std(stream).map_err(WorkerError::Link)?;
-        let mut link = Self { stream, decoder: Decoder::default(), waiting: VecDeque::new(), spares: Vec::new() };
+        let mut link = Self {
+            stream,
+            decoder: Decoder::default(),
+            waiting: VecDeque::new(),
+            spares: Vec::new(),
+            outgoing: Vec::new(),
+        };
         link.keep_spares();
         Ok(link)
     }
 
-    /// Tells the supervisor.
+    /// Tells the supervisor. Cancel-safe: what is not written then is written later, before anything else.
     pub(crate) async fn tell(&mut self, message: &FromProcess) -> Result<(), WorkerError> {
+        self.post(message)?;
+        while !self.outgoing.is_empty() {
+            self.stream.writable().await.map_err(WorkerError::Link)?;
+            self.write().map_err(WorkerError::Link)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the supervisor when there is time: while the next message is waited for.
+    pub(crate) fn post(&mut self, message: &FromProcess) -> Result<(), WorkerError> {
         let frame = encode(message).map_err(|error| WorkerError::Link(io::Error::other(error)))?;
-        self.stream.write_all(&frame).await.map_err(WorkerError::Link)
+        self.outgoing.extend_from_slice(&frame);
+        Ok(())
+    }
+
+    /// Whether so little is to be written that more may be posted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.len() < OUTGOING_BYTES
     }
 
     /// Tells why the process ends before its time. Nobody may be listening; the exit code says it again.
@@ -71,8 +98,8 @@ impl Link {
         let _ = self.tell(&FromProcess::Fatal { exit_code: error.exit_code(), reason }).await;
     }
 
-    /// The next message; `None` when the supervisor is gone or speaks another language. Cancel-safe: what was read of a message
-    /// stays here.
+    /// The next message; `None` when the supervisor is gone or speaks another language. Writes meanwhile what is to be written.
+    /// Cancel-safe: what was read of a message stays here.
     pub(crate) async fn next(&mut self) -> Option<Told> {
         loop {
             match self.decoder.next_message() {
@@ -143,18 +170,48 @@ impl Link {
         }
     }
 
-    /// Waits for bytes and takes in what came: how many they were. Cancel-safe: nothing is taken from the socket that is not
-    /// kept at once.
+    /// Waits for bytes and takes in what came: how many they were. Writes meanwhile. Cancel-safe: nothing is taken from the socket
+    /// that is not kept at once.
     async fn read(&mut self) -> io::Result<usize> {
         self.keep_spares();
-        let Self { stream, decoder, waiting, spares } = self;
-        stream
-            .async_io(Interest::READABLE, || {
+        loop {
+            let writes = if self.outgoing.is_empty() { None } else { Some(Interest::WRITABLE) };
+            let interest = writes.map_or(Interest::READABLE, |writes| Interest::READABLE | writes);
+            let ready = self.stream.ready(interest).await?;
+            if ready.is_writable() {
+                // A supervisor that is gone may have said something before.
+                let _ = self.write();
+            }
+            if !ready.is_readable() {
+                continue;
+            }
+            let Self { stream, decoder, waiting, spares, .. } = self;
+            let read = stream.try_io(Interest::READABLE, || {
                 // What comes takes their numbers. Another thread may be quicker; then the message is answered without.
                 spares.clear();
                 receive(stream, decoder, waiting)
-            })
-            .await
+            });
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.keep_spares(),
+                read => return read,
+            }
+        }
+    }
+
+    /// Writes as much as there is room for.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.outgoing.is_empty() {
+            match self.stream.try_write(&self.outgoing) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => drop(self.outgoing.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => {
+                    self.outgoing.clear();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

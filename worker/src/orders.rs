@@ -6,6 +6,7 @@ use std::time::Duration;
 use task_mcp_config::Settings;
 use task_mcp_config::settings::LogLevel;
 use task_mcp_link::{FromProcess, ToProcess};
+use task_mcp_state::{Bus, Outbox, Outgoing};
 
 use crate::link::{Link, Told};
 use crate::process::{Logs, read_snapshot};
@@ -21,10 +22,42 @@ pub(crate) enum Order {
     Apply { revision: u64, settings: Box<Settings> },
     /// Accept what waits in the queues of a slot.
     Adopt { slot: u16, sockets: Vec<OwnedFd> },
+    /// Answer a question of an operator.
+    Answer { id: u64, question: String },
 }
 
-/// Does what concerns the log, and gives back what does not.
-pub(crate) fn heed(told: Told, logs: Logs) -> Option<Order> {
+/// What happens on the link.
+pub(crate) enum Happened {
+    /// The supervisor said something.
+    Told(Told),
+    /// An event is to be told to the other processes.
+    Publishes(Outgoing),
+    /// The supervisor is gone.
+    Gone,
+}
+
+/// The next thing that happens on the link. Cancel-safe.
+pub(crate) async fn happens(link: &mut Link, outbox: &Outbox) -> Happened {
+    let has_room = link.has_room();
+    tokio::select! {
+        told = link.next() => told.map_or(Happened::Gone, Happened::Told),
+        outgoing = outbox.next(), if has_room => Happened::Publishes(outgoing),
+    }
+}
+
+/// Hands an event to the supervisor, who tells it to the other processes.
+pub(crate) fn publish(link: &mut Link, outgoing: Outgoing) {
+    let message = match outgoing {
+        Outgoing::Event { topic, payload } => FromProcess::Publish { topic, payload },
+        Outgoing::Resync => FromProcess::PublishLost,
+    };
+    if let Err(error) = link.post(&message) {
+        tracing::error!(error = %error, "An event could not be told to the other processes.");
+    }
+}
+
+/// Does what concerns the log and the event bus, and gives back what does not.
+pub(crate) fn heed(told: Told, logs: Logs, bus: &Bus) -> Option<Order> {
     let Told { message, descriptors } = told;
     match message {
         ToProcess::Drain { deadline_ms } => Some(Order::Drain(Duration::from_millis(deadline_ms))),
@@ -68,6 +101,15 @@ pub(crate) fn heed(told: Told, logs: Logs) -> Option<Order> {
             (logs.reopen)();
             None
         }
+        ToProcess::Event { topic, payload } => {
+            bus.deliver(&topic, &payload);
+            None
+        }
+        ToProcess::Resync => {
+            bus.resync();
+            None
+        }
+        ToProcess::Ask { id, question } => Some(Order::Answer { id, question }),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::link::{Link, Told, addresses, hello};
 use crate::live::Live;
-use crate::orders::{Order, applied, heed};
+use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
 
@@ -111,12 +111,14 @@ async fn serve(
     let exit = {
         let mut drained = pin!(drain(&app, &handle, lame_duck, deadline));
         let mut listens = true;
+        let outbox = app.bus.outbox();
         loop {
             tokio::select! {
                 exit = &mut drained => break exit,
-                told = link.next(), if listens => match told {
-                    Some(told) => drop(obey(told, &mut link, &app, logs).await),
-                    None => listens = false,
+                happened = happens(&mut link, &outbox), if listens => match happened {
+                    Happened::Told(told) => drop(obey(told, &mut link, &app, logs).await),
+                    Happened::Publishes(outgoing) => publish(&mut link, outgoing),
+                    Happened::Gone => listens = false,
                 },
             }
         }
@@ -127,17 +129,23 @@ async fn serve(
 
 /// Does what the supervisor says until it asks for a drain; `None` when it is gone.
 async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
+    let outbox = app.bus.outbox();
     loop {
-        let told = link.next().await?;
-        if let Some(deadline) = obey(told, link, app, logs).await {
-            return Some(deadline);
+        match happens(link, &outbox).await {
+            Happened::Told(told) => {
+                if let Some(deadline) = obey(told, link, app, logs).await {
+                    return Some(deadline);
+                }
+            }
+            Happened::Publishes(outgoing) => publish(link, outgoing),
+            Happened::Gone => return None,
         }
     }
 }
 
 /// Does what the supervisor said; what a drain is given, if it is to be one.
 async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
-    match heed(told, logs)? {
+    match heed(told, logs, &app.bus)? {
         Order::Drain(deadline) => return Some(deadline),
         Order::Apply { revision, settings } => {
             app.live.store(Arc::new(Live::new(&settings)));
@@ -147,6 +155,8 @@ async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Dura
         // A worker that drains takes on nothing more.
         Order::Adopt { .. } if app.readiness.is_draining() => {}
         Order::Adopt { slot, sockets } => app.adopter.adopt(slot, sockets),
+        // Operators ask the admin process.
+        Order::Answer { .. } => {}
     }
     None
 }
@@ -183,6 +193,7 @@ fn build_app(
         pool: assembly.pool,
         store: assembly.store,
         cache: assembly.cache,
+        bus: assembly.state.bus().clone(),
         rates: assembly.state.rate_limits(commons),
         gate,
         live: ArcSwap::from_pointee(Live::new(settings)),

@@ -173,6 +173,9 @@ mod tests {
             FromProcess::Draining,
             FromProcess::Drained { forced: true },
             FromProcess::Fatal { exit_code: 78, reason: "x".into() },
+            FromProcess::Publish { topic: "t".into(), payload: "p".into() },
+            FromProcess::PublishLost,
+            FromProcess::Answered { id: 1, answer: "{}".into() },
         ];
         let up: Vec<_> = up.iter().map(|message| names(serde_json::to_value(message).unwrap())).collect();
         assert_eq!(up, FromProcess::NAMES);
@@ -182,6 +185,9 @@ mod tests {
             ToProcess::Adopt { slot: 1, sockets: 2 },
             ToProcess::LogLevel { level: "debug".into() },
             ToProcess::ReopenLogs,
+            ToProcess::Event { topic: "t".into(), payload: "p".into() },
+            ToProcess::Resync,
+            ToProcess::Ask { id: 1, question: "{}".into() },
         ];
         let down: Vec<_> = down.iter().map(|message| names(serde_json::to_value(message).unwrap())).collect();
         assert_eq!(down, ToProcess::NAMES);

@@ -23,4 +23,4 @@ mod message;
 
 pub use error::LinkError;
 pub use frame::{Decoder, MAX_DESCRIPTORS, MAX_FRAME_BYTES, Received, VERSION, encode};
-pub use message::{FromProcess, Message, ToProcess};
+pub use message::{ANSWER_BYTES_MAX, FromProcess, Message, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, ToProcess};

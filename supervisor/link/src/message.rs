@@ -45,16 +45,46 @@ pub enum ToProcess {
     },
     /// Open the log file anew: it was moved away.
     ReopenLogs,
+    /// An event of the bus that another process published. It may be lost: then [`ToProcess::Resync`] follows.
+    Event {
+        /// What it is about.
+        topic: String,
+        /// What was said.
+        payload: String,
+    },
+    /// Events may have been lost.
+    Resync,
+    /// Somebody asks over the control socket. Answered with [`FromProcess::Answered`].
+    Ask {
+        /// Number of the question.
+        id: u64,
+        /// The question, as JSON text.
+        question: String,
+    },
 }
 
+/// Longest topic of an event, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 256;
+/// Longest payload of an event, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// Longest answer to a question, in bytes: written as a string of JSON it fits into a frame, and into an answer of the control
+/// socket.
+pub const ANSWER_BYTES_MAX: usize = 400 << 10;
+
 impl Message for ToProcess {
-    const NAMES: &'static [&'static str] = &["drain", "apply", "adopt", "log_level", "reopen_logs"];
+    const NAMES: &'static [&'static str] =
+        &["drain", "apply", "adopt", "log_level", "reopen_logs", "event", "resync", "ask"];
 
     fn descriptors(&self) -> usize {
         match self {
             Self::Apply { .. } => 1,
             Self::Adopt { sockets, .. } => *sockets,
-            Self::Drain { .. } | Self::LogLevel { .. } | Self::ReopenLogs => 0,
+            Self::Drain { .. }
+            | Self::LogLevel { .. }
+            | Self::ReopenLogs
+            | Self::Event { .. }
+            | Self::Resync
+            | Self::Ask { .. } => 0,
         }
     }
 }
@@ -98,8 +128,25 @@ pub enum FromProcess {
         /// Why, as a sentence for the log.
         reason: String,
     },
+    /// It publishes an event of the bus, for every other process.
+    Publish {
+        /// What it is about, at most [`TOPIC_BYTES_MAX`].
+        topic: String,
+        /// What it says, at most [`PAYLOAD_BYTES_MAX`].
+        payload: String,
+    },
+    /// Events that were for every other process are lost.
+    PublishLost,
+    /// It answers a question.
+    Answered {
+        /// Number of the question.
+        id: u64,
+        /// The answer, as JSON text, at most [`ANSWER_BYTES_MAX`].
+        answer: String,
+    },
 }
 
 impl Message for FromProcess {
-    const NAMES: &'static [&'static str] = &["hello", "ready", "applied", "draining", "drained", "fatal"];
+    const NAMES: &'static [&'static str] =
+        &["hello", "ready", "applied", "draining", "drained", "fatal", "publish", "publish_lost", "answered"];
 }

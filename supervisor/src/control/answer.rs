@@ -43,6 +43,7 @@ impl Supervisor {
                         format!("All processes log at level {} until the settings are read again.", level.word());
                     self.control.answer(client, &done(&message));
                 }
+                Request::Ask { question } => self.ask(client, &question),
                 Request::Stop => {
                     self.control.answer(client, &done("The instance drains and ends; the second time, at once."));
                     self.events.push(Event::Stop);

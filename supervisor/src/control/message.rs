@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use task_mcp_config::settings::LogLevel;
 
 /// What is asked of a running instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How the instance is; answered with [`Response::Status`].
@@ -30,6 +31,11 @@ pub enum Request {
         /// The level.
         level: LogLevel,
     },
+    /// A question for the admin process, handed on as it is; answered with [`Response::Answer`].
+    Ask {
+        /// The question, in the words of that process.
+        question: Value,
+    },
     /// What SIGTERM does: drain, and the second time kill. Answered at once.
     Stop,
     /// Drain and end; asked again, nothing more, and a signal that follows is the first. Answered at once.
@@ -47,6 +53,11 @@ pub enum Response {
     },
     /// How the instance is.
     Status(Status),
+    /// What the admin process answered.
+    Answer {
+        /// The answer, in the words of that process.
+        answer: Value,
+    },
     /// It was tried and not achieved.
     Failed {
         /// Why, as a sentence.

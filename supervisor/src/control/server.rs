@@ -55,6 +55,8 @@ pub(crate) enum Awaits {
     Upgrade { begun: bool },
     /// The number of workers that was asked for.
     Scale { workers: u16 },
+    /// The answer to a question for the admin process.
+    Answer { id: u64 },
 }
 
 /// The socket and its clients as data; descriptors are numbers.
@@ -207,7 +209,7 @@ impl Server {
     }
 
     /// Answers a client; it may have gone.
-    pub(super) fn answer(&mut self, id: u64, response: &Response) {
+    pub(crate) fn answer(&mut self, id: u64, response: &Response) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
             client.reply(response);
         }
@@ -215,7 +217,7 @@ impl Server {
     }
 
     /// Lets a client wait. If too many wait, it is refused, and `false` is returned.
-    pub(super) fn await_for(&mut self, id: u64, awaits: Awaits) -> bool {
+    pub(crate) fn await_for(&mut self, id: u64, awaits: Awaits) -> bool {
         let waiting = self.clients.iter().filter(|client| client.awaits.is_some()).count();
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else { return true };
         if waiting >= WAITING_MAX {
@@ -235,7 +237,7 @@ impl Server {
     }
 
     /// Answers all who wait for such a thing.
-    pub(super) fn fulfil(&mut self, what: impl Fn(Awaits) -> bool, response: &Response) {
+    pub(crate) fn fulfil(&mut self, what: impl Fn(Awaits) -> bool, response: &Response) {
         for client in self.clients.iter_mut().filter(|client| client.awaits.is_some_and(&what)) {
             client.awaits = None;
             client.reply(response);

@@ -1,5 +1,7 @@
 //! A cluster.
 
+use std::time::{Duration, Instant};
+
 use redis::Value;
 
 use crate::{
@@ -12,6 +14,9 @@ const MASTERS: usize = 3;
 
 /// Number of slots (Redis cluster specification).
 const SLOTS: usize = 16384;
+
+/// When a failover that did not happen is asked for again.
+const ELECTION: Duration = Duration::from_secs(3);
 
 /// Three masters that share the slots in equal parts, with or without a replica each.
 #[derive(Debug)]
@@ -129,7 +134,16 @@ impl Cluster {
     /// They do not, or it has none.
     pub fn failover(&self, index: usize) {
         let slot = u16::try_from(index * SLOTS / MASTERS).expect("a slot");
-        self.node(index + MASTERS).tell::<()>(&["CLUSTER", "FAILOVER"]);
+        let replica = self.node(index + MASTERS);
+        // An election that is not won is given up after 5 s, and not repeated by itself.
+        let mut asked = Instant::now() - ELECTION;
+        eventually(2 * PATIENCE, "a replica takes over", || {
+            if asked.elapsed() >= ELECTION {
+                _ = replica.try_tell::<()>(&["CLUSTER", "FAILOVER"]);
+                asked = Instant::now();
+            }
+            (self.owner(slot, index + MASTERS) == Some(index + MASTERS)).then_some(())
+        });
         self.wait_for_owner(slot, index + MASTERS);
     }
 

@@ -118,6 +118,16 @@ impl RedisServer {
         self.query(&command)
     }
 
+    /// The same for what may fail.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses.
+    pub fn try_tell<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut command = Cmd::new();
+        words.iter().for_each(|word| _ = command.arg(*word));
+        command.query(&mut self.connection()?)
+    }
+
     /// Stops it (SIGSTOP): connections stay, nothing is answered.
     pub fn stop(&self) {
         self.process.signal(Signal::SIGSTOP);

@@ -7,6 +7,7 @@ use task_mcp_telemetry::CacheFault;
 use crate::embedded::Embedded;
 use crate::none::None;
 use crate::operations::{Health, Inspected, Stats};
+use crate::redis::RedisTier;
 use crate::tier::{Entry, Lease, Looked, Tier, Token};
 use crate::{CacheError, Key, Tag};
 
@@ -17,6 +18,8 @@ pub(crate) enum Backend {
     None(None),
     /// LMDB, shared by the processes of an instance.
     Embedded(Embedded),
+    /// Redis, shared by machines.
+    Redis(Box<RedisTier>),
 }
 
 /// Does the same with whichever it is.
@@ -25,6 +28,7 @@ macro_rules! of_each {
         match $backend {
             Backend::None($tier) => $what,
             Backend::Embedded($tier) => $what,
+            Backend::Redis($tier) => $what,
         }
     };
 }
@@ -60,6 +64,7 @@ impl Backend {
         match self {
             Self::None(_) => std::future::pending().await,
             Self::Embedded(tier) => tier.keep_house(every).await,
+            Self::Redis(tier) => tier.keep_house().await,
         }
     }
 
@@ -67,6 +72,7 @@ impl Backend {
         match self {
             Self::None(_) => Health { configured: "none", in_force: "none", reason: None },
             Self::Embedded(tier) => tier.health(),
+            Self::Redis(tier) => tier.health(),
         }
     }
 
@@ -74,6 +80,7 @@ impl Backend {
         match self {
             Self::None(_) => Stats::of(self.health()),
             Self::Embedded(tier) => tier.stats().await,
+            Self::Redis(tier) => tier.stats().await,
         }
     }
 
@@ -81,6 +88,7 @@ impl Backend {
         match self {
             Self::None(_) => Ok(Vec::new()),
             Self::Embedded(tier) => tier.inspect(pattern, limit).await,
+            Self::Redis(tier) => tier.inspect(pattern, limit).await,
         }
     }
 
@@ -88,6 +96,7 @@ impl Backend {
         match self {
             Self::None(_) => Ok(0),
             Self::Embedded(tier) => tier.invalidate_pattern(pattern).await,
+            Self::Redis(tier) => tier.invalidate_pattern(pattern).await,
         }
     }
 }

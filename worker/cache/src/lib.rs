@@ -4,7 +4,7 @@
 //! - `key`: what names an entry; `tag`: what an entry depends on; `value`: what is kept
 //! - `entry`: the bytes of an entry, the same in every tier
 //! - `tier`: what a shared tier does; `backend`: the one of the settings
-//! - `embedded`: LMDB in the runtime directory; `none`: nothing is kept
+//! - `embedded`: LMDB in the runtime directory; `redis`: Redis, which machines share; `none`: nothing is kept
 //! - `fetch`: the one way to an answer: entry, else wait for who computes it, else compute
 //! - `operations`: what operators ask; `pattern`: how they name entries
 //! - `error`: why a cache cannot be opened or asked
@@ -28,6 +28,7 @@ mod key;
 mod none;
 mod operations;
 mod pattern;
+mod redis;
 mod tag;
 #[cfg(test)]
 mod testing;
@@ -45,6 +46,7 @@ use task_mcp_telemetry::{CacheMetrics, RedisMetrics};
 use crate::backend::Backend;
 use crate::embedded::Embedded;
 use crate::fetch::{Engine, Terms};
+use crate::redis::RedisTier;
 use crate::tier::Tier;
 
 pub use error::CacheError;
@@ -68,17 +70,21 @@ impl Cache {
     /// results are about.
     ///
     /// # Errors
-    /// The settings cannot be used. A tier that cannot be reached or is broken is no error: the cache goes on without.
+    /// The settings cannot be used. A tier that cannot be reached or is broken is no error: the cache goes on without. What is in
+    /// Redis is trusted once one process of the machine keeps house ([`Cache::keep_house`]).
     pub fn open(
         settings: &Settings,
-        _store_id: &str,
+        store_id: &str,
         commons: &Commons,
         metrics: CacheMetrics,
-        _redis: RedisMetrics,
+        redis: RedisMetrics,
     ) -> Result<Self, CacheError> {
         let backend = match settings.cache.backend {
             CacheBackend::Embedded => Backend::Embedded(Embedded::open(settings, commons, metrics.clone())),
-            CacheBackend::Redis | CacheBackend::None => Backend::None(none::None::new(commons)),
+            CacheBackend::Redis => {
+                Backend::Redis(Box::new(RedisTier::open(settings, store_id, commons, metrics.clone(), redis)?))
+            }
+            CacheBackend::None => Backend::None(none::None::new(commons)),
         };
         Ok(Self::over(backend, Terms::new(&settings.cache), commons, metrics))
     }

@@ -59,15 +59,14 @@ async fn attempt<T: FromRedisValue>(
     let ticket = Ticket::take(shared)?;
     let deadline = tokio::time::Instant::from_std(began) + budget;
     let connection = connected(shared, deadline).await?;
-    let commands_asked = u32::try_from(commands.len().clamp(1, IN_FLIGHT_MAX)).unwrap_or(1);
     let _waiting = connection
         .in_flight
-        .try_acquire_many(commands_asked)
+        .try_acquire_many(commands.weight())
         .map_err(|_| RedisError::Unavailable(Unreachable::Busy { limit: IN_FLIGHT_MAX }))?;
     let mut multiplexed = connection.multiplexed.clone();
     let Ok(answer) = timeout_at(deadline, commands.run(&mut multiplexed)).await else {
         connection.timed_out(began, Instant::now());
-        shared.failed(began, Fault::Unfit, "no answer in time");
+        held_against(shared, &connection, began, "no answer in time");
         ticket.spent();
         return Err(RedisError::Timeout { budget });
     };
@@ -81,7 +80,7 @@ async fn attempt<T: FromRedisValue>(
             ticket.spent();
             convert(value).map(|value| Answer { value, server: connection.server }).inspect_err(|_| {
                 connection.give_up("an answer was none to its command");
-                shared.failed(began, Fault::Unfit, "answers that are none to their commands");
+                held_against(shared, &connection, began, "answers that are none to their commands");
             })
         }
         Judged::Refused(verdict, error) => {
@@ -92,13 +91,14 @@ async fn attempt<T: FromRedisValue>(
         }
         Judged::Nonsense(error) => {
             connection.give_up("an answer was none at all");
-            shared.failed(began, Fault::Unfit, "answers that are none");
+            held_against(shared, &connection, began, "answers that are none");
             ticket.spent();
             Err(RedisError::Nonsense(error))
         }
         Judged::Broke(error) => {
             connection.give_up("the connection broke");
-            shared.failed(began, Fault::Unreachable, "the connection broke");
+            // It was there when this began: that it can be connected to again is no proof.
+            held_against(shared, &connection, began, "the connection broke");
             ticket.spent();
             Err(RedisError::Unavailable(Unreachable::Broke(error)))
         }
@@ -146,11 +146,18 @@ fn follow(
 ) {
     match verdict {
         Verdict::Command => shared.closed(shared.breaker(|breaker| breaker.answered(ticket.admission))),
-        Verdict::Server => shared.failed(began, Fault::Unfit, reason),
+        Verdict::Server => held_against(shared, connection, began, reason),
         Verdict::WrongServer => {
             connection.give_up("its server is not the one to ask");
-            shared.failed(began, Fault::Unfit, reason);
+            held_against(shared, connection, began, reason);
         }
+    }
+}
+
+/// The server is there, and did not do its work.
+fn held_against(shared: &Shared, connection: &Connection, began: Instant, reason: &str) {
+    if shared.failed(began, Fault::Unfit, reason) {
+        connection.give_up("it is left alone");
     }
 }
 
@@ -159,11 +166,11 @@ async fn connected(shared: &Shared, deadline: tokio::time::Instant) -> Result<Ar
     let mut link = shared.link.subscribe();
     loop {
         match &*link.borrow_and_update() {
-            Link::Up(connection) => return Ok(Arc::clone(connection)),
+            Link::Up(connection) if !connection.is_given_up() => return Ok(Arc::clone(connection)),
             Link::Down { reason, .. } => {
                 return Err(RedisError::Unavailable(Unreachable::Down { reason: reason.to_string() }));
             }
-            Link::Connecting => {}
+            Link::Up(_) | Link::Connecting => {}
         }
         if !matches!(timeout_at(deadline, link.changed()).await, Ok(Ok(()))) {
             return Err(RedisError::Unavailable(Unreachable::Connecting));

@@ -5,9 +5,10 @@ use std::time::Instant;
 /// What counts against a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It could not be connected to, or the connection broke. A connection that is made is all the proof it needs.
+    /// It could not be connected to. A connection that is made is all the proof it needs.
     Unreachable,
-    /// It is there, and does not do its work: no answer in time, or an error. Only a command that succeeds is proof.
+    /// It is there, and does not do its work: no answer in time, an error, a connection that breaks. Only a command that succeeds
+    /// is proof.
     Unfit,
 }
 
@@ -136,6 +137,11 @@ impl Breaker {
         }
     }
 
+    /// The connection is well and nobody has tried it for a while: there is nothing to hold against it.
+    pub(crate) fn idle(&mut self) -> Option<Transition> {
+        (self.state == State::Trial { under_way: false }).then(|| self.close())
+    }
+
     fn close(&mut self) -> Transition {
         self.state = State::Closed;
         self.failures = 0;
@@ -185,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_nobody_makes_ends_by_itself() {
+        let (mut breaker, start) = (Breaker::new(2), Instant::now());
+        open(&mut breaker, start, Fault::Unfit);
+        assert_eq!(breaker.idle(), None, "there is no connection");
+        assert_eq!(breaker.connected(), None);
+        assert_eq!(breaker.idle(), Some(Transition::Closed));
+        assert_eq!(breaker.idle(), None);
+    }
+
+    #[test]
     fn only_an_answer_proves_a_server_that_did_not_do_its_work() {
         let (mut breaker, start) = (Breaker::new(2), Instant::now());
         open(&mut breaker, start, Fault::Unfit);
@@ -198,6 +214,7 @@ mod tests {
         breaker.abandoned();
         assert_eq!(breaker.admit(), Admission::Trial);
         assert_eq!(breaker.answered(Admission::Free), None, "an answer to what was sent before");
+        assert_eq!(breaker.idle(), None, "it is being tried");
         assert_eq!(breaker.answered(Admission::Trial), Some(Transition::Closed));
         assert_eq!(breaker.state(), BreakerState::Closed);
     }

@@ -57,10 +57,10 @@ pub enum Unreachable {
         /// Why, without secrets.
         reason: String,
     },
-    /// As many commands as one connection bears are waiting for their answer. Nothing was sent.
-    #[error("{limit} commands are waiting for their answers")]
+    /// As many commands as one connection bears are waiting for their answers; large ones count more. Nothing was sent.
+    #[error("too many commands are waiting for their answers, the limit is {limit}")]
     Busy {
-        /// Commands that may wait.
+        /// Commands of up to 64 KiB that may wait.
         limit: usize,
     },
     /// The connection broke. Whether the command was carried out is not known.

@@ -43,20 +43,34 @@ impl Finder {
 
     /// A connection to the master. Takes at most twice the time a connection may take, or once if it needs not be found.
     pub(crate) async fn master(&self, pushes: Option<Pushes>) -> Result<Connection, ConnectError> {
+        let place = self.locate().await?;
+        let limit = self.access.connect_timeout;
+        let made = timeout(limit, Connection::make(&self.access, &place, pushes)).await;
+        made.map_err(|_| ConnectError::Timeout { limit })?
+    }
+
+    /// Whether the sentinels name another master than the one at `place`. One that is cut off from them does not know it yet, and
+    /// would be asked on. A master of a cluster that is cut off stops by itself (Redis cluster specification, "Fault tolerance").
+    pub(crate) async fn is_replaced(&self, place: &Place) -> bool {
+        matches!(self.access.topology, Topology::Sentinel { .. })
+            && self.locate().await.is_ok_and(|located| located != *place)
+    }
+
+    /// Where the master is.
+    async fn locate(&self) -> Result<Place, ConnectError> {
         let limit = self.access.connect_timeout;
         let late = |_| ConnectError::Timeout { limit };
-        let place = match &self.access.topology {
-            Topology::Standalone => self.access.places.first().cloned().ok_or(ConnectError::NoPlace)?,
+        match &self.access.topology {
+            Topology::Standalone => self.access.places.first().cloned().ok_or(ConnectError::NoPlace),
             Topology::Sentinel { master, password } => {
                 let ask = |place| self.ask_sentinel(place, master, password.as_deref());
-                timeout(limit, self.first_to_know(ask)).await.map_err(late)??
+                timeout(limit, self.first_to_know(ask)).await.map_err(late)?
             }
             Topology::Cluster { slot } => {
                 let ask = |place| self.ask_node(place, *slot);
-                timeout(limit, self.first_to_know(ask)).await.map_err(late)??
+                timeout(limit, self.first_to_know(ask)).await.map_err(late)?
             }
-        };
-        timeout(limit, Connection::make(&self.access, &place, pushes)).await.map_err(late)?
+        }
     }
 
     /// Asks all places, the preferred one first; the next one is asked when one fails or is slow. The first answer counts, and

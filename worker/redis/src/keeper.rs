@@ -13,14 +13,17 @@ use tokio::{
 
 use crate::{
     backoff::Backoff,
-    breaker::{Breaker, Fault, Transition},
+    breaker::{Breaker, BreakerState, Fault, Transition},
     connection::Connection,
     find::Finder,
     identity::ServerId,
 };
 
 /// How often a connection is asked whether it is alive and its server still a master, whether it is used or not.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How often the sentinels are asked whether they still name the same master.
+pub(crate) const RELOCATE: Duration = Duration::from_secs(5);
 
 /// What became of the connection.
 #[derive(Debug, Clone)]
@@ -59,9 +62,11 @@ impl Shared {
         act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Something begun at `began` failed.
-    pub(crate) fn failed(&self, began: Instant, fault: Fault, reason: &str) {
-        let transition = self.breaker(|breaker| breaker.failed(began, Instant::now(), fault));
+    /// Something begun at `began` failed. Whether the breaker is open now: what probes it is a new connection, so whoever holds
+    /// one gives it up.
+    pub(crate) fn failed(&self, began: Instant, fault: Fault, reason: &str) -> bool {
+        let (transition, state) =
+            self.breaker(|breaker| (breaker.failed(began, Instant::now(), fault), breaker.state()));
         if let Some(Transition::Opened { failures }) = transition {
             self.metrics.breaker_open.set(1);
             tracing::warn!(
@@ -71,6 +76,7 @@ impl Shared {
                 "Redis failed; it is left alone until a probe succeeds."
             );
         }
+        state == BreakerState::Open
     }
 
     /// The breaker closed, perhaps.
@@ -97,7 +103,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut backoff: Backoff) {
                 let reason = watch_over(&shared, &connection, &mut backoff).await;
                 tracing::debug!(
                     purpose = shared.purpose,
-                    place = connection.place,
+                    place = %connection.place,
                     reason,
                     "The connection to Redis is given up."
                 );
@@ -121,32 +127,45 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut backoff: Backoff) {
 
 /// Waits until a connection must not be used any more, and says why.
 async fn watch_over(shared: &Shared, connection: &Connection, backoff: &mut Backoff) -> &'static str {
-    let mut beat = interval(HEARTBEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick comes at once, and the handshake has just been answered.
-    beat.tick().await;
-    loop {
-        tokio::select! {
-            reason = connection.ended() => return reason,
-            _ = beat.tick() => {}
-        }
-        tokio::select! {
-            reason = connection.ended() => return reason,
-            alive = connection.beats(shared.finder.step_limit()) => match alive {
-                // It lives: the next loss is a new one, and is looked after without delay.
+    let limit = shared.finder.step_limit();
+    let (mut beat, mut relocate) = (interval(HEARTBEAT), interval(RELOCATE));
+    for timer in [&mut beat, &mut relocate] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once, and the handshake has just been answered.
+        timer.tick().await;
+    }
+    let beating = async {
+        loop {
+            beat.tick().await;
+            match connection.beats(limit).await {
+                // It lives: its next loss is a new one, and is looked after without delay.
                 Ok(()) => backoff.reset(),
                 Err(reason) => return reason,
-            },
+            }
+            shared.closed(shared.breaker(Breaker::idle));
         }
+    };
+    let locating = async {
+        loop {
+            relocate.tick().await;
+            if shared.finder.is_replaced(&connection.place).await {
+                return "the sentinels name another master";
+            }
+        }
+    };
+    tokio::select! {
+        reason = connection.ended() => reason,
+        reason = beating => reason,
+        reason = locating => reason,
     }
 }
 
 /// One line when the server is another one than before: the first, a restarted one, or another master.
 fn announce(purpose: &str, connection: &Connection, last: &mut Option<ServerId>) {
     if *last != Some(connection.server) {
-        let (place, server) = (connection.place.as_str(), connection.server.0);
+        let (place, server) = (&connection.place, connection.server.0);
         let seen_before = last.is_some();
-        tracing::info!(purpose, place, server = format_args!("{server:016x}"), seen_before, "Connected to Redis.");
+        tracing::info!(purpose, %place, server = format_args!("{server:016x}"), seen_before, "Connected to Redis.");
         *last = Some(connection.server);
     }
 }

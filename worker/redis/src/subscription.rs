@@ -14,11 +14,9 @@ use crate::{
     error::{RedisError, Unreachable},
     find::Finder,
     identity::ServerId,
+    keeper::{HEARTBEAT, RELOCATE},
     pushes::{self, Arrivals, MESSAGES_MAX, Push},
 };
-
-/// How often the connection is asked whether it is alive and its server still a master.
-const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What a subscription hears, in the order it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +33,8 @@ pub enum Heard {
         /// Its bytes, as they were published.
         payload: Vec<u8>,
     },
-    /// The connection is gone: what is published until the next `Joined` is never heard.
+    /// There is no connection, any more or yet: what is published until the next `Joined` is never heard. Said once, however often
+    /// it is tried to come back.
     Lost {
         /// Why, without secrets.
         reason: String,
@@ -179,9 +178,11 @@ impl Listener {
         backoff: &mut Backoff,
     ) -> Option<String> {
         let limit = self.finder.step_limit();
-        let mut beat = interval(HEARTBEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        beat.tick().await;
+        let (mut beat, mut relocate) = (interval(HEARTBEAT), interval(RELOCATE));
+        for timer in [&mut beat, &mut relocate] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            timer.tick().await;
+        }
         loop {
             tokio::select! {
                 push = arrivals.next() => match push {
@@ -210,6 +211,11 @@ impl Listener {
                     Ok(()) => backoff.reset(),
                     Err(reason) => return Some(reason.to_owned()),
                 },
+                _ = relocate.tick() => {
+                    if self.finder.is_replaced(&connection.place).await {
+                        return Some("the sentinels name another master".to_owned());
+                    }
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use task_mcp_cache::Cache;
 use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
 use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
-use task_mcp_state::State;
+use task_mcp_state::{Bus, State};
 use task_mcp_telemetry::{Metrics, exposition};
 use task_mcp_tools::Tag;
 use tokio::sync::mpsc;
@@ -31,7 +31,7 @@ use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 use crate::heartbeat::beat;
 use crate::link::{Link, addresses, hello};
-use crate::orders::{Order, applied, heed};
+use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
 
@@ -68,7 +68,7 @@ async fn serve(
     logs: Logs,
 ) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
-    keep_house(&process, edits, metrics)?;
+    let bus = keep_house(&process, edits, metrics)?;
     let seat = process.seat.clone();
     let mut link = Link::new(process.link)?;
     link.tell(&hello(boot, build)).await?;
@@ -101,7 +101,7 @@ async fn serve(
     link.tell(&FromProcess::Ready { listening }).await?;
 
     tokio::select! {
-        () = told_to_end(&mut link, &shared, logs) => {}
+        () = told_to_end(&mut link, &shared, &bus, logs) => {}
         () = signals.terminated() => {}
     }
     seat.set_state(SeatState::Draining);
@@ -111,8 +111,8 @@ async fn serve(
     Ok(Exit::Drained)
 }
 
-/// Does the chores of the machine for cache and state, beside the listener.
-fn keep_house(process: &Process, mut edits: mpsc::Receiver<Vec<Tag>>, metrics: &Metrics) -> Result<(), WorkerError> {
+/// Does the chores of the machine for cache and state, beside the listener; the bus of this process.
+fn keep_house(process: &Process, mut edits: mpsc::Receiver<Vec<Tag>>, metrics: &Metrics) -> Result<Bus, WorkerError> {
     let (settings, commons) = (&process.settings, &process.commons);
     let id = store_id(settings);
     let cache = Cache::open(settings, &id, commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
@@ -124,18 +124,31 @@ fn keep_house(process: &Process, mut edits: mpsc::Receiver<Vec<Tag>>, metrics: &
         }
     });
     rt::spawn(async move { cache.keep_house().await });
+    let bus = state.bus().clone();
     rt::spawn(async move { state.keep_house().await });
-    Ok(())
+    Ok(bus)
 }
 
 /// Does what the supervisor says until it asks for the end, or is gone.
-async fn told_to_end(link: &mut Link, app: &AdminApp, logs: Logs) {
-    while let Some(told) = link.next().await {
-        match heed(told, logs) {
+async fn told_to_end(link: &mut Link, app: &AdminApp, bus: &Bus, logs: Logs) {
+    let outbox = bus.outbox();
+    loop {
+        let told = match happens(link, &outbox).await {
+            Happened::Told(told) => told,
+            Happened::Publishes(outgoing) => {
+                publish(link, outgoing);
+                continue;
+            }
+            Happened::Gone => return,
+        };
+        match heed(told, logs, bus) {
             Some(Order::Drain(_)) => return,
             Some(Order::Apply { revision, settings }) => {
                 app.token_hash.store(token_hash(&settings));
                 applied(link, revision).await;
+            }
+            Some(Order::Answer { id, question }) => {
+                let _ = (id, question);
             }
             // It has no share in the public endpoint.
             Some(Order::Adopt { .. }) | None => {}

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use futures_util::task::AtomicWaker;
-use task_mcp_scoreboard::monotonic_ms;
+use task_mcp_scoreboard::monotonic_us;
 use tokio::sync::Notify;
 
 /// What is known of one open connection. All of it is touched by the thread that serves; atomics, because what the requests of a
@@ -15,9 +15,9 @@ pub(crate) struct Entry {
     /// Answers that were not handed over in full.
     answering: AtomicU32,
     /// When bytes were last written, or a request began or ended.
-    progress_ms: AtomicU64,
+    progress_us: AtomicU64,
     /// When bytes were last read.
-    read_ms: AtomicU64,
+    read_us: AtomicU64,
     /// All that had arrived was read.
     is_read_up: AtomicBool,
     /// It has had a request.
@@ -28,17 +28,17 @@ pub(crate) struct Entry {
     ended: Notify,
 }
 
-/// How long a client that has just connected may take to say what it wants before it counts as idle, in milliseconds.
-const GREETING_MS: u64 = 1_000;
+/// How long a client that has just connected may take to say what it wants before it counts as idle, in microseconds.
+const GREETING_US: u64 = 1_000_000;
 
 impl Entry {
     pub(crate) fn new() -> Self {
-        let now_ms = monotonic_ms();
+        let now_us = monotonic_us();
         Self {
             waiting: AtomicU32::new(0),
             answering: AtomicU32::new(0),
-            progress_ms: AtomicU64::new(now_ms),
-            read_ms: AtomicU64::new(now_ms),
+            progress_us: AtomicU64::new(now_us),
+            read_us: AtomicU64::new(now_us),
             is_read_up: AtomicBool::new(false),
             has_served: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -94,16 +94,16 @@ impl Entry {
 
     /// Since when the connection waits for a request, if it does: whatever it sent was read, and whoever has just connected has had
     /// time to say what it wants.
-    pub(crate) fn idle_since_ms(&self, now_ms: u64) -> Option<u64> {
-        let since_ms = self.progress_ms().max(self.read_ms.load(Ordering::Relaxed));
-        let greeted = self.has_served.load(Ordering::Relaxed) || since_ms + GREETING_MS <= now_ms;
+    pub(crate) fn idle_since_us(&self, now_us: u64) -> Option<u64> {
+        let since_us = self.progress_us().max(self.read_us.load(Ordering::Relaxed));
+        let greeted = self.has_served.load(Ordering::Relaxed) || since_us + GREETING_US <= now_us;
         let is_idle = !self.is_busy() && !self.is_closing() && self.is_read_up.load(Ordering::Relaxed) && greeted;
-        is_idle.then_some(since_ms)
+        is_idle.then_some(since_us)
     }
 
     /// When anything last happened that is more than bytes of a request on their way.
-    pub(crate) fn progress_ms(&self) -> u64 {
-        self.progress_ms.load(Ordering::Relaxed)
+    pub(crate) fn progress_us(&self) -> u64 {
+        self.progress_us.load(Ordering::Relaxed)
     }
 
     /// Reads no further request: what has arrived is served, then the connection ends.
@@ -125,13 +125,13 @@ impl Entry {
 
     /// Bytes were written.
     pub(super) fn progressed(&self) {
-        self.progress_ms.store(monotonic_ms(), Ordering::Relaxed);
+        self.progress_us.store(monotonic_us(), Ordering::Relaxed);
     }
 
     /// Bytes were read.
     pub(super) fn read(&self) {
         self.is_read_up.store(false, Ordering::Relaxed);
-        self.read_ms.store(monotonic_ms(), Ordering::Relaxed);
+        self.read_us.store(monotonic_us(), Ordering::Relaxed);
     }
 
     /// Nothing is there to be read; the task of this context is woken when that is to change.
@@ -150,22 +150,22 @@ mod tests {
     #[test]
     fn a_connection_is_idle_between_requests_and_after_a_silent_second() {
         let entry = Entry::new();
-        let connected_ms = entry.progress_ms();
-        let later_ms = connected_ms + 60_000;
+        let connected_us = entry.progress_us();
+        let later_us = connected_us + 60_000_000;
         let silent = Context::from_waker(Waker::noop());
-        assert_eq!(entry.idle_since_ms(later_ms), None, "what it sent was not looked at yet");
+        assert_eq!(entry.idle_since_us(later_us), None, "what it sent was not looked at yet");
         entry.read_up(&silent);
-        assert_eq!(entry.idle_since_ms(connected_ms + GREETING_MS - 1), None);
-        assert_eq!(entry.idle_since_ms(later_ms), Some(connected_ms));
+        assert_eq!(entry.idle_since_us(connected_us + GREETING_US - 1), None);
+        assert_eq!(entry.idle_since_us(later_us), Some(connected_us));
         entry.read();
         entry.request_began();
         entry.read_up(&silent);
-        assert_eq!(entry.idle_since_ms(later_ms), None);
+        assert_eq!(entry.idle_since_us(later_us), None);
         entry.answer_began();
-        assert!(entry.is_answering() && !entry.is_waited_for() && entry.idle_since_ms(later_ms).is_none());
+        assert!(entry.is_answering() && !entry.is_waited_for() && entry.idle_since_us(later_us).is_none());
         entry.answer_ended();
-        assert!(entry.idle_since_ms(connected_ms).is_some(), "between requests no grace is needed");
+        assert!(entry.idle_since_us(connected_us).is_some(), "between requests no grace is needed");
         entry.close();
-        assert_eq!(entry.idle_since_ms(later_ms), None, "it has been asked already");
+        assert_eq!(entry.idle_since_us(later_us), None, "it has been asked already");
     }
 }

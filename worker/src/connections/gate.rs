@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use task_mcp_scoreboard::{AddressKey, AddressRow, Commons, Held, ScoreboardError, Seat, monotonic_ms};
+use task_mcp_scoreboard::{AddressKey, AddressRow, Commons, Held, ScoreboardError, Seat, monotonic_ms, monotonic_us};
 use task_mcp_telemetry::LimitMetrics;
 
 use super::entry::Entry;
@@ -118,13 +118,13 @@ impl Gate {
         // Those that are closing and serve nothing are as good as gone; one that got a request just before it was closed is not.
         let staying = entries.values().filter(|entry| entry.is_busy() || !entry.is_closing()).count();
         let too_many = (staying + 1).saturating_sub(self.limits.most);
-        let now_ms = monotonic_ms();
+        let now_us = monotonic_us();
         let mut idle: Vec<_> =
-            entries.values().filter_map(|entry| Some((entry.idle_since_ms(now_ms)?, entry))).collect();
+            entries.values().filter_map(|entry| Some((entry.idle_since_us(now_us)?, entry))).collect();
         if idle.len() < too_many {
             return false;
         }
-        idle.sort_by_key(|(since_ms, _)| *since_ms);
+        idle.sort_by_key(|(since_us, _)| *since_us);
         for (_, longest) in idle.iter().take(too_many) {
             longest.close();
             self.metrics.closed_for_room.add(1);
@@ -228,8 +228,8 @@ mod tests {
         let [busy, long_idle, idle] = [0; 3].map(|_| gate.admit(address(1)).unwrap());
         busy.entry().request_began();
         served(&long_idle);
-        let then_ms = monotonic_ms();
-        while monotonic_ms() == then_ms {}
+        let then_us = monotonic_us();
+        while monotonic_us() == then_us {}
         served(&idle);
         let fourth = gate.admit(address(2)).unwrap();
         let closing = |passes: [&Pass; 3]| passes.map(|pass| pass.entry().is_closing());

@@ -12,7 +12,7 @@
 //! 4          generation of the embedded cache (`Commons::cache_generation`)
 //! 5..16      0
 //! 16..       tag epochs: 4096 cells (`epochs`)
-//! 4112..     the remote epochs: 16 words, 4096 cells known, 4096 cells pending (`remote`)
+//! 4112..     the remote epochs: 16 words, 4096 cells known, 4096 cells told (`remote`)
 //! 12320..    leases: 4096 cells of 4 words (`leases`)
 //! 28704..    rate limits: 4096 rows of 8 words (`rates`)
 //! 61472..    connections by address: 512 rows of 16 words and 8192 cells of 2 words (`addresses`)

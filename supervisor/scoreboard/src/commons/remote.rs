@@ -1,14 +1,18 @@
 //! What this machine knows of the epochs of a cache that machines share.
 //!
 //! Two words of trust, then for each cell of [`EPOCH_CELLS`](super::EPOCH_CELLS) the highest remote epoch anybody here has seen,
-//! and the number of bumps that could not be sent. The cells are those of the local epochs.
+//! and the local epoch up to which the remote was told. The cells are those of the local epochs.
+//!
+//! A local bump is told once its cell has been bumped at the remote at any later time, so "told" only ever grows: whoever died, hung
+//! or came late between a local bump and its answer can neither lose one nor take back another's. A cell whose local epoch is beyond
+//! what was told has bumps the remote may not know of.
 //!
 //! | word | writer | when its writer dies |
 //! |---|---|---|
 //! | trusted until | the admin process | the time passes, and nobody trusts |
 //! | remote incarnation | the admin process, before "trusted until" | as above |
 //! | known | any process, `fetch_max` | kept |
-//! | pending | any process, `fetch_add`; who has sent them subtracts what it sent | kept: the next admin process sends them |
+//! | told | any process, `fetch_max`, after the remote has answered | kept: the admin process tells what is missing |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +23,6 @@ use crate::memory::Region;
 pub(super) const WORDS: usize = FIRST_CELL + EPOCH_CELLS * 2;
 const TRUSTED_UNTIL_MS: usize = 0;
 const INCARNATION: usize = 1;
-const PENDING_TOTAL: usize = 2;
 const FIRST_CELL: usize = 16;
 
 /// What is known of the remote epochs. Cloning is cheap and shares the mapping.
@@ -73,29 +76,15 @@ impl Remote {
         }
     }
 
-    /// Bumps of a cell that could not be sent yet.
-    pub fn pending(&self, cell: usize) -> u64 {
+    /// The local epoch of a cell up to which the remote was told.
+    pub fn told(&self, cell: usize) -> u64 {
         self.cell(cell).map_or(0, |at| self.load(at + EPOCH_CELLS))
     }
 
-    /// Bumps of all cells that could not be sent yet; 0 only if each cell has none.
-    pub fn pending_total(&self) -> u64 {
-        self.load(PENDING_TOTAL)
-    }
-
-    /// A bump of a cell could not be sent.
-    pub fn add_pending(&self, cell: usize) {
-        if let Some(at) = self.cell(cell) {
-            self.add(PENDING_TOTAL, 1);
-            self.add(at + EPOCH_CELLS, 1);
-        }
-    }
-
-    /// So many bumps of a cell were sent.
-    pub fn subtract_pending(&self, cell: usize, sent: u64) {
-        if let Some(at) = self.cell(cell) {
-            self.add(at + EPOCH_CELLS, sent.wrapping_neg());
-            self.add(PENDING_TOTAL, sent.wrapping_neg());
+    /// The remote has answered to a bump of a cell that was sent when its local epoch was this one, or a later one.
+    pub fn tell(&self, cell: usize, local_epoch: u64) {
+        if let Some(word) = self.cell(cell).and_then(|at| self.region.word(self.at + at + EPOCH_CELLS)) {
+            word.fetch_max(local_epoch, Ordering::AcqRel);
         }
     }
 
@@ -112,12 +101,6 @@ impl Remote {
             word.store(value, Ordering::Release);
         }
     }
-
-    fn add(&self, at: usize, value: u64) {
-        if let Some(word) = self.region.word(self.at + at) {
-            word.fetch_add(value, Ordering::AcqRel);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -127,19 +110,18 @@ mod tests {
     use crate::Commons;
 
     #[test]
-    fn another_incarnation_forgets_what_was_known_and_keeps_what_is_to_be_sent() {
+    fn another_incarnation_forgets_what_was_known_and_keeps_what_was_told() {
         let remote = Commons::create().unwrap().remote();
         remote.set_trust(RemoteTrust { until_ms: 10, incarnation: 1 });
         remote.learn(3, 8);
         remote.learn(3, 5);
-        remote.add_pending(3);
-        assert_eq!((remote.known(3), remote.pending(3), remote.pending_total()), (8, 1, 1));
+        remote.tell(3, 2);
+        remote.tell(3, 1);
+        assert_eq!((remote.known(3), remote.told(3)), (8, 2));
         remote.set_trust(RemoteTrust { until_ms: 20, incarnation: 1 });
         assert_eq!(remote.known(3), 8);
         remote.set_trust(RemoteTrust { until_ms: 30, incarnation: 2 });
-        assert_eq!((remote.known(3), remote.pending(3)), (0, 1));
-        remote.subtract_pending(3, 1);
-        assert_eq!((remote.pending(3), remote.pending_total()), (0, 0));
+        assert_eq!((remote.known(3), remote.told(3)), (0, 2));
         remote.learn(EPOCH_CELLS, 1);
         assert_eq!(remote.known(EPOCH_CELLS), 0);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use task_mcp_redis::RedisError;
+use task_mcp_redis::{Heard, RedisError};
 use task_mcp_test_servers::{Certificates, RedisServer};
 
 use crate::world::{open, settings, try_open};
@@ -69,8 +69,19 @@ async fn settings_that_can_never_work_are_told_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_needs_few_rights() {
     // As docs/redis.md says, and the two commands that are asked here.
-    let server = RedisServer::builder().user("app", "geheim", "-@all +ping +info ~* &* +get +set").start();
-    open(&settings(&server.url())).set("v").await.unwrap();
+    for rules in [
+        "-@all +ping +info +subscribe ~{test}* &task-mcp* +get +set",
+        "~{test}* &task-mcp* +@all -@admin -@dangerous +info",
+    ] {
+        let server = RedisServer::builder().user("app", "geheim", rules).start();
+        let world = open(&settings(&server.url()));
+        world.set("v").await.unwrap();
+        let mut subscription = world.redis.subscribe(&["task-mcp:one".to_owned()]).await.unwrap();
+        assert!(matches!(subscription.next().await, Heard::Joined { .. }), "{rules}");
+        let mut subscription = world.redis.subscribe(&["other".to_owned()]).await.unwrap();
+        let Heard::Lost { reason } = subscription.next().await else { panic!("joined a channel that is not allowed") };
+        assert!(reason.contains("NOPERM"), "{reason}");
+    }
     let other = RedisServer::builder().user("app", "geheim", "-@all +ping ~* +get +set").start();
     let reason = open(&settings(&other.url())).down().await;
     assert!(reason.contains("NOPERM") && reason.contains("info"), "{reason}");

@@ -11,9 +11,9 @@ use super::validate::validated;
 use super::{Answer, Cut, Executor, Limits, refusals};
 use crate::call::Call;
 use crate::error::ToolError;
-use crate::panics::guarded;
+use crate::panics::{Guarded, Panicked, guarded};
 use crate::registry::Entry;
-use crate::tool::CachePolicy;
+use crate::tool::{CachePolicy, Output};
 
 /// A call that may run: its tool, who calls, arguments that fit. It belongs to whoever runs it, who may outlive the caller.
 pub(super) struct Admitted {
@@ -73,6 +73,15 @@ impl Executor {
     /// What a call depends on, or what it may change.
     pub(super) fn tags(&self, admitted: &Admitted) -> Result<Vec<Tag>, ToolError> {
         guarded(|| admitted.entry.tool.tags(&admitted.arguments)).map_err(|_| self.panicked(&admitted.entry))
+    }
+
+    /// Runs the tool, within a guard from its first line on.
+    pub(super) async fn ran(
+        entry: &Entry,
+        call: &Call,
+        arguments: Value,
+    ) -> Result<Result<Output, ToolError>, Panicked> {
+        Guarded(guarded(|| entry.tool.call(call, arguments))?).await
     }
 
     /// Counts a panic; what the caller is told of it.

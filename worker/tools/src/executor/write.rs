@@ -7,7 +7,7 @@ use super::path::Admitted;
 use super::slots::Slot;
 use super::{Answer, Executor, refusals};
 use crate::error::ToolError;
-use crate::panics::{Guarded, Panicked};
+use crate::panics::Panicked;
 use crate::tool::Aftermath;
 
 /// What a write came to.
@@ -45,7 +45,7 @@ impl Executor {
             Err(error) => return Written { outcome: Err(error), aftermath: Aftermath::NothingDone },
         };
         let Admitted { entry, call, arguments, .. } = admitted;
-        let finished = Guarded(entry.tool.call(&call, arguments)).await;
+        let finished = Self::ran(&entry, &call, arguments).await;
         if !tags.is_empty() {
             self.0.backing.cache.bump(&tags).await;
         }

@@ -93,6 +93,7 @@ impl Tool for Probe {
 
     fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
         self.runs.begun.fetch_add(1, Ordering::AcqRel);
+        assert!(arguments.get("do").and_then(Value::as_str) != Some("panic at once"), "on purpose");
         Box::pin(async move {
             let output = match arguments.get("do").and_then(Value::as_str) {
                 Some("panic") => panic!("on purpose"),

@@ -1,8 +1,15 @@
 //! How much each principal may send: over all workers of this machine in shared memory, over all machines in Redis.
+//!
+//! This machine is asked first. What it refuses, all machines together would: they let no more pass. So a flood that is refused
+//! costs Redis nothing, and when Redis is away this machine knows what it has let pass itself: its limit goes on, never none.
+
+mod shared;
 
 use std::net::IpAddr;
 
 use task_mcp_scoreboard::{Commons, Quota, Rated, Rates, monotonic_us};
+
+pub(crate) use shared::SharedRates;
 
 /// The rate limits of an instance. Cloning is cheap and shares them.
 #[derive(Debug, Clone)]
@@ -10,6 +17,7 @@ pub struct RateLimits {
     rates: Rates,
     /// Known to this instance only, so that nobody can choose to share another's limit.
     secret: [u8; 32],
+    shared: Option<SharedRates>,
 }
 
 /// Whose requests are counted together.
@@ -31,30 +39,35 @@ pub struct Verdict {
 }
 
 impl RateLimits {
-    /// Limits that hold over all processes that share these commons.
-    pub fn of_machine(commons: &Commons) -> Self {
+    /// Limits that hold over all processes that share these commons, and over all machines that share `shared`.
+    pub(crate) fn new(commons: &Commons, shared: Option<SharedRates>) -> Self {
         let secret = blake3::derive_key("task-mcp rate limits 1", &commons.incarnation().to_le_bytes());
-        Self { rates: commons.rates(), secret }
+        Self { rates: commons.rates(), secret, shared }
     }
 
     /// Charges a request, if it is within the quota.
     pub async fn check(&self, payer: Payer<'_>, quota: Quota) -> Verdict {
         let rated = self.rates.check(self.key(payer), monotonic_us(), quota, 1);
-        Verdict { rated, is_local: false }
+        let Some(shared) = self.shared.as_ref().filter(|_| matches!(rated, Rated::Allowed { .. })) else {
+            return Verdict { rated, is_local: false };
+        };
+        let digest = payer.digest(blake3::Hasher::new()).finalize();
+        match shared.check(&digest, quota, 1).await {
+            Some(rated) => Verdict { rated, is_local: false },
+            None => Verdict { rated, is_local: true },
+        }
     }
 
     fn key(&self, payer: Payer<'_>) -> u64 {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        payer.write(&mut hasher);
         let mut key = [0; 8];
-        hasher.finalize_xof().fill(&mut key);
+        payer.digest(blake3::Hasher::new_keyed(&self.secret)).finalize_xof().fill(&mut key);
         u64::from_le_bytes(key)
     }
 }
 
 impl Payer<'_> {
     /// Feeds a hasher what tells payers apart.
-    fn write(self, hasher: &mut blake3::Hasher) {
+    fn digest(self, mut hasher: blake3::Hasher) -> blake3::Hasher {
         match self {
             Payer::Principal(name) => hasher.update(b"principal\0").update(name.as_bytes()),
             Payer::Address(address) => match address.to_canonical() {
@@ -62,6 +75,7 @@ impl Payer<'_> {
                 IpAddr::V6(address) => hasher.update(b"ipv6\0").update(address.octets().get(..8).unwrap_or_default()),
             },
         };
+        hasher
     }
 }
 
@@ -79,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn each_payer_has_its_own_and_all_processes_know_it() {
         let commons = Commons::create().unwrap();
-        let (one, two) = (RateLimits::of_machine(&commons), RateLimits::of_machine(&commons));
+        let (one, two) = (RateLimits::new(&commons, None), RateLimits::new(&commons, None));
         assert!(passes(&one, Payer::Principal("a")).await && passes(&two, Payer::Principal("a")).await);
         assert!(!passes(&one, Payer::Principal("a")).await && !passes(&two, Payer::Principal("a")).await);
         assert!(passes(&one, Payer::Principal("b")).await);

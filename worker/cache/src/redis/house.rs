@@ -1,0 +1,255 @@
+//! What one process does for its machine: it listens to the bumps of all machines, adopts incarnations, and sends what was not told.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::pipe;
+use task_mcp_redis::{Answer, Heard, RedisError, ServerId, Subscription};
+use task_mcp_scoreboard::{EPOCH_CELLS, RemoteTrust, monotonic_ms};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::adoption::{Adoption, Found, Why};
+use super::keys::INCARNATION;
+use super::machine::of_server;
+use super::{RedisTier, answers};
+use crate::tier::Stamps;
+
+/// How often it makes sure that it still hears everything.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// For how long the other processes may take what it knows for the truth after the last time it made sure. The bound of `tracked`:
+/// nobody answers from memory what was bumped longer ago than this.
+const TRUST_MS: u64 = 1_000;
+
+/// How long one of its commands may take; nobody waits for them.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The housekeeper.
+struct House<'a> {
+    tier: &'a RedisTier,
+    /// The server whose bumps are heard.
+    joined: Option<ServerId>,
+    /// The server at which the present incarnation was adopted.
+    adopted_at: Option<ServerId>,
+    /// Whether what is known follows from what was read at `adopted_at` and what was heard since.
+    in_step: bool,
+    /// Whether it has just come into step.
+    fell_in: bool,
+    /// What was untold at the last look; what still is was lost by whoever was to tell it.
+    untold: HashMap<usize, u64>,
+}
+
+impl RedisTier {
+    /// Does the chores of the machine, for ever: for one process of an instance.
+    pub(crate) async fn keep_house(&self) {
+        let Ok(mut subscription) = self.redis.subscribe(std::slice::from_ref(&self.keys.bumps)).await else {
+            return std::future::pending().await;
+        };
+        let mut house = House {
+            tier: self,
+            joined: None,
+            adopted_at: None,
+            in_step: false,
+            fell_in: false,
+            untold: HashMap::new(),
+        };
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                heard = subscription.next() => {
+                    house.heard(heard).await;
+                    // Nobody has to wait for the next look round to be sure.
+                    if std::mem::take(&mut house.fell_in) {
+                        look.reset_immediately();
+                    }
+                }
+                _ = look.tick() => house.look_round(&mut subscription).await,
+            }
+        }
+    }
+}
+
+impl House<'_> {
+    async fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Joined { server } => {
+                self.joined = Some(server);
+                self.fall_in().await;
+            }
+            Heard::Message { payload, .. } => {
+                let said = self.joined.and_then(|server| answers::bumps(&payload, server));
+                match said {
+                    Some(stamps) if stamps.incarnation == self.tier.machine.adopted() => {
+                        self.tier.machine.learn(&stamps);
+                    }
+                    // Another incarnation has begun, or none is left.
+                    _ if self.in_step && self.joined == self.adopted_at => self.fall_in().await,
+                    _ => {}
+                }
+            }
+            Heard::Lost { reason } => {
+                self.joined = None;
+                self.distrust();
+                if self.tier.tracked {
+                    tracing::warn!(reason, "Bumps in Redis are not heard; every read asks Redis until they are again.");
+                }
+            }
+        }
+    }
+
+    async fn look_round(&mut self, subscription: &mut Subscription) {
+        if self.in_step && !self.is_unchanged().await {
+            self.in_step = false;
+        }
+        if !self.in_step {
+            self.fall_in().await;
+        }
+        let untold: HashMap<_, _> = self.tier.machine.all_untold().into_iter().collect();
+        // Those who bump tell it themselves, within the budget; what was untold a whole look ago was left.
+        let left = |(cell, epoch): (&usize, &u64)| (untold.contains_key(cell)).then_some((*cell, *epoch));
+        let left: Vec<_> =
+            self.untold.iter().filter_map(left).filter(|(cell, epoch)| self.is_untold(*cell, *epoch)).collect();
+        self.tier.metrics.pending_bumps.set(i64::try_from(left.len()).unwrap_or(i64::MAX));
+        self.untold = untold;
+        if !left.is_empty() {
+            // No line in the log: Redis answers, and a worker was too slow for its budget, or died.
+            let sent = self.catch_up(&left).await;
+            tracing::debug!(sent, "Redis was told of changes that were left untold.");
+        }
+        self.make_sure(subscription).await;
+    }
+
+    fn is_untold(&self, cell: usize, epoch: u64) -> bool {
+        self.tier.machine.remote.told(cell) < epoch
+    }
+
+    /// Whether the incarnation in Redis is the adopted one.
+    async fn is_unchanged(&self) -> bool {
+        let mut commands = pipe();
+        commands.cmd("HGET").arg(&self.tier.keys.epochs).arg(INCARNATION);
+        commands.cmd("PERSIST").arg(&self.tier.keys.epochs);
+        let answer: Result<Answer<(Option<String>, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
+        answer.is_ok_and(|Answer { value: (text, _), server }| {
+            let incarnation = text.as_deref().and_then(answers::incarnation);
+            incarnation.is_some_and(|number| of_server(number, server) == self.tier.machine.adopted())
+        })
+    }
+
+    /// Prolongs trust if everything said so far was heard, and counted.
+    async fn make_sure(&mut self, subscription: &mut Subscription) {
+        if !self.in_step || self.joined.is_none() || self.joined != self.adopted_at {
+            return;
+        }
+        let began_ms = monotonic_ms();
+        // The answer comes on the connection of the messages, behind all that were published before.
+        let answered = subscription.ping(PATIENCE).await;
+        loop {
+            tokio::select! {
+                biased;
+                heard = subscription.next() => self.heard(heard).await,
+                () = std::future::ready(()) => break,
+            }
+        }
+        if answered.is_ok_and(|server| Some(server) == self.adopted_at)
+            && self.in_step
+            && self.joined == self.adopted_at
+        {
+            let incarnation = self.tier.machine.adopted();
+            self.tier.machine.remote.set_trust(RemoteTrust { until_ms: began_ms + TRUST_MS, incarnation });
+        }
+    }
+
+    /// Nobody answers from memory until further notice.
+    fn distrust(&mut self) {
+        self.in_step = false;
+        let incarnation = self.tier.machine.adopted();
+        self.tier.machine.remote.set_trust(RemoteTrust { until_ms: 0, incarnation });
+    }
+
+    /// Reads all epochs, adopts their incarnation or begins another, and sends what was not told.
+    async fn fall_in(&mut self) {
+        self.distrust();
+        let machine = &self.tier.machine;
+        let here: Vec<_> = (0..EPOCH_CELLS).map(|cell| (cell, machine.epochs.of_cell(cell))).collect();
+        let known: Vec<_> = (0..EPOCH_CELLS).map(|cell| machine.remote.known(cell)).collect();
+        let Some((server, fields)) = self.read_epochs().await else { return };
+        let text = fields.get(INCARNATION).cloned();
+        let incarnation = text.as_deref().and_then(answers::incarnation);
+        let epochs = epochs(&fields);
+        let now: HashMap<_, _> = epochs.iter().copied().collect();
+        let went_back = known.iter().enumerate().any(|(cell, known)| {
+            *known > u16::try_from(cell).ok().and_then(|cell| now.get(&cell).copied()).unwrap_or(0)
+        });
+        let adopted = machine.adopted();
+        let found = Found { adopted, adopted_at: self.adopted_at, server, incarnation, went_back };
+        match (found.adoption(), incarnation) {
+            (Adoption::Keep | Adoption::Adopt, Some(incarnation)) => {
+                self.adopt(Stamps { incarnation: of_server(incarnation, server), epochs }, server);
+            }
+            (Adoption::Renew(why), _) => {
+                let Ok(answer) = self.tier.renew_epochs(text, PATIENCE).await else { return };
+                let Some(incarnation) = answer.value.filter(|_| answer.server == server) else { return };
+                self.adopt(Stamps { incarnation: of_server(incarnation, server), epochs: Vec::new() }, server);
+                announce(why);
+                // Whatever was bumped before, no entry from before is answered.
+                for (cell, epoch) in here {
+                    self.tier.machine.remote.tell(cell, epoch);
+                }
+            }
+            (_, None) => return,
+        }
+        (self.in_step, self.fell_in) = (true, true);
+        let untold = self.tier.machine.all_untold();
+        let sent = self.catch_up(&untold).await;
+        if sent > 0 {
+            tracing::info!(sent, "Redis was told of changes from the time it could not be.");
+        }
+    }
+
+    /// All fields of the epochs. What is no hash is taken for an empty one.
+    async fn read_epochs(&self) -> Option<(ServerId, HashMap<String, String>)> {
+        let mut commands = pipe();
+        commands.cmd("HGETALL").arg(&self.tier.keys.epochs);
+        commands.cmd("PERSIST").arg(&self.tier.keys.epochs);
+        let answer: Result<Answer<(HashMap<String, String>, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
+        match answer {
+            Ok(Answer { value: (fields, _), server }) => Some((server, fields)),
+            Err(RedisError::Nonsense(_)) => Some((self.tier.redis.server()?, HashMap::new())),
+            Err(error) if error.code().as_deref() == Some("WRONGTYPE") => {
+                Some((self.tier.redis.server()?, HashMap::new()))
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn adopt(&mut self, stamps: Stamps, server: ServerId) {
+        let machine = &self.tier.machine;
+        machine.remote.set_trust(RemoteTrust { until_ms: 0, incarnation: stamps.incarnation });
+        machine.learn(&stamps);
+        self.adopted_at = Some(server);
+    }
+
+    /// Sends bumps that were not told; of how many cells.
+    async fn catch_up(&self, untold: &[(usize, u64)]) -> usize {
+        match self.tier.tell(untold, PATIENCE).await {
+            Ok(()) => untold.len(),
+            Err(_) => 0,
+        }
+    }
+}
+
+/// The epochs among the fields; others are not ours.
+fn epochs(fields: &HashMap<String, String>) -> Vec<(u16, u64)> {
+    let epoch = |(cell, epoch): (&String, &String)| Some((cell.parse().ok()?, epoch.parse().ok()?));
+    fields.iter().filter_map(epoch).filter(|(cell, _)| usize::from(*cell) < EPOCH_CELLS).collect()
+}
+
+fn announce(why: Why) {
+    match why {
+        Why::Arrived => tracing::info!("Results are kept in Redis; none from before is answered."),
+        Why::OtherServer => tracing::warn!("Redis is another server than before; no result from before is answered."),
+        Why::Emptied => tracing::info!("Redis holds no tag epochs; no result from before is answered."),
+        Why::WentBack => tracing::warn!("Tag epochs in Redis went back; no result from before is answered."),
+    }
+}

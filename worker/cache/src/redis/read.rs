@@ -1,0 +1,154 @@
+//! Looking for an entry.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::{Pipeline, pipe};
+use task_mcp_redis::{Answer, ServerId};
+use task_mcp_telemetry::{CacheFault, CacheOperation};
+
+use super::RedisTier;
+use super::answers::{self, Epochs};
+use super::keys::INCARNATION;
+use super::memory::Held;
+use crate::entry::{Sealed, unix_ms};
+use crate::tier::{Looked, Stamps};
+use crate::{Key, Tag};
+
+/// What an entry may have besides its value: header, name, and the stamps of as many tags as anybody will ever give one.
+const ENTRY_EXTRA_BYTES: u64 = 64 * 1024;
+
+/// Bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs was made to last.
+type Both = (Vec<u8>, i64, Vec<Option<String>>, i64);
+
+/// The same without an entry.
+type EpochsOnly = (Vec<Option<String>>, i64);
+
+impl RedisTier {
+    /// Looks in memory and, unless this machine is told of every bump and can vouch for what is there, asks Redis: for the epochs if the
+    /// entry is in memory, else for both, in one round trip.
+    pub(super) async fn find(&self, key: &Key, tags: &[Tag]) -> Looked {
+        let held = self.memory.get(key).filter(|held| held.is_about(tags));
+        if self.tracked
+            && let Some(held) = &held
+            && self.machine.vouches_for(&held.stamps)
+            && let Some(looked) = held.looked()
+        {
+            return looked;
+        }
+        let adopted = self.machine.adopted();
+        if adopted == 0 || tags.iter().any(|tag| self.machine.untold(tag.cell())) {
+            return Looked::Untrusted;
+        }
+        let began = Instant::now();
+        // What is known before the question: an answer that says less was not overtaken by a bump, it comes from epochs that went back.
+        let known = Stamps::of(adopted, tags, |cell| self.machine.remote.known(cell));
+        let looked = self.ask(key, held, &known, began).await;
+        self.metrics.operated(CacheOperation::Get, began.elapsed());
+        looked.unwrap_or_else(|fault| {
+            self.failed(fault);
+            Looked::Untrusted
+        })
+    }
+
+    async fn ask(
+        &self,
+        key: &Key,
+        held: Option<Arc<Held>>,
+        known: &Stamps,
+        began: Instant,
+    ) -> Result<Looked, CacheFault> {
+        if let Some(held) = held.filter(|held| held.stamps.incarnation == known.incarnation) {
+            let answer: Answer<EpochsOnly> = self.within(self.epochs_of(&mut pipe(), known), began).await?;
+            let now = match self.judge(&answer.value.0, answer.server, known, began).await? {
+                Some(now) => now,
+                None => return Ok(Looked::Untrusted),
+            };
+            if held.stamps == now
+                && let Some(looked) = held.looked()
+            {
+                return Ok(looked);
+            }
+            // Another process may have stored a newer one.
+            self.memory.remove(key);
+        }
+        let mut both = pipe();
+        both.cmd("GETRANGE").arg(self.keys.entry(key)).arg(0).arg(self.entry_bytes.saturating_add(ENTRY_EXTRA_BYTES));
+        both.cmd("PTTL").arg(self.keys.entry(key));
+        let answer: Answer<Both> = self.within(self.epochs_of(&mut both, known), began).await?;
+        let (bytes, left_ms, fields, _) = answer.value;
+        let Some(now) = self.judge(&fields, answer.server, known, began).await? else {
+            return Ok(Looked::Untrusted);
+        };
+        match self.unseal(key, &bytes, left_ms, &now) {
+            Ok(Some(held)) => {
+                self.memory.put(*key, Arc::clone(&held));
+                Ok(held.looked().unwrap_or(Looked::Nothing(now)))
+            }
+            Ok(None) => Ok(Looked::Nothing(now)),
+            Err(fault) => {
+                self.failed(fault);
+                Ok(Looked::Nothing(now))
+            }
+        }
+    }
+
+    /// Adds the question for the epochs. It comes after that for the entry: what was true then is what counts. The last command
+    /// changes nothing (the key never expires), but it is a write: a server that would refuse a bump, because it is no master any
+    /// more, has too few replicas or a broken disk, refuses the read too.
+    fn epochs_of<'a>(&self, pipeline: &'a mut Pipeline, stamps: &Stamps) -> &'a mut Pipeline {
+        pipeline.cmd("HMGET").arg(&self.keys.epochs).arg(INCARNATION);
+        for (cell, _) in &stamps.epochs {
+            pipeline.arg(*cell);
+        }
+        pipeline.cmd("PERSIST").arg(&self.keys.epochs)
+    }
+
+    /// The stamps of an answer, if they can be trusted.
+    async fn judge(
+        &self,
+        fields: &[Option<String>],
+        server: ServerId,
+        known: &Stamps,
+        began: Instant,
+    ) -> Result<Option<Stamps>, CacheFault> {
+        let now = match answers::epochs(fields, server, known.epochs.iter().map(|(cell, _)| *cell)) {
+            Epochs::At(now) => now,
+            // The housekeeper begins a new incarnation.
+            Epochs::Lost => return Ok(None),
+            Epochs::Nonsense => return Err(CacheFault::Corrupt),
+        };
+        if now.incarnation != known.incarnation {
+            return Ok(None);
+        }
+        if now.epochs.iter().zip(&known.epochs).any(|((_, now), (_, known))| now < known) {
+            tracing::warn!("Tag epochs in Redis went back; no result from before is answered.");
+            self.renew_epochs(fields.first().cloned().flatten(), self.left(began)).await?;
+            return Ok(None);
+        }
+        self.machine.learn(&now);
+        Ok(Some(now))
+    }
+
+    /// The entry in these bytes, if there is one and it was computed at these stamps.
+    fn unseal(&self, key: &Key, bytes: &[u8], left_ms: i64, now: &Stamps) -> Result<Option<Arc<Held>>, CacheFault> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let sealed = Sealed::find(bytes)?;
+        if sealed.incarnation != now.incarnation || !sealed.epochs().eq(now.epochs.iter().copied()) {
+            return Ok(None);
+        }
+        let value = sealed.value(key, self.entry_bytes)?;
+        let (fresh, stale) = (sealed.fresh, sealed.stale);
+        // By the server's clock, which is the same for all machines; without an end, by that of whoever computed it.
+        let created_ms = match u64::try_from(left_ms) {
+            Ok(left_ms) => {
+                let age = (fresh + stale).saturating_sub(Duration::from_millis(left_ms));
+                unix_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+            }
+            Err(_) => sealed.created_ms,
+        };
+        Ok(Some(Arc::new(Held { value, stamps: now.clone(), created_ms, fresh, stale })))
+    }
+}

@@ -1,0 +1,119 @@
+//! What must happen at the server in one step.
+//!
+//! A server without memory left refuses the commands that need some, but not to a script that has written already: those that must
+//! not fail then begin with a write that changes nothing (Redis 7, scripting, "allow-oom"; older servers alike). Numbers of 2^53 and
+//! more lose their last digits in Lua; epochs and tokens stay below that for centuries.
+
+/// A script, and the name under which a server that has run it knows it (SHA-1).
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) text: &'static str,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
+
+/// The scripts, with their hashes.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) bump: Script,
+    pub(super) renew_epochs: Script,
+    pub(super) store: Script,
+    pub(super) lease: Script,
+    pub(super) renew_lease: Script,
+    pub(super) release_lease: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            bump: Script::new(BUMP),
+            renew_epochs: Script::new(RENEW_EPOCHS),
+            store: Script::new(STORE),
+            lease: Script::new(LEASE),
+            renew_lease: Script::new(RENEW_LEASE),
+            release_lease: Script::new(RELEASE_LEASE),
+        }
+    }
+}
+
+/// Keys: epochs. Arguments: channel, cells. Moves the epochs of cells on and tells it to who listens; answers with the incarnation and
+/// the epochs. What cannot be moved on ends the incarnation: an empty answer, nothing from before is trusted.
+const BUMP: &str = r"
+redis.call('PERSIST', KEYS[1])
+local inc = redis.call('HGET', KEYS[1], 'inc')
+local said = inc or ''
+local answer = {said}
+for at = 2, #ARGV do
+  local epoch = inc and redis.pcall('HINCRBY', KEYS[1], ARGV[at], 1)
+  if type(epoch) ~= 'number' then
+    redis.call('DEL', KEYS[1])
+    redis.call('PUBLISH', ARGV[1], '')
+    return {''}
+  end
+  answer[at] = string.format('%.0f', epoch)
+  said = said .. ' ' .. ARGV[at] .. ':' .. answer[at]
+end
+redis.call('PUBLISH', ARGV[1], said)
+return answer
+";
+
+/// Keys: epochs. Arguments: channel, incarnation that is to end, incarnation that is to begin. Answers with the one that counts now:
+/// another one if somebody else was first.
+const RENEW_EPOCHS: &str = r"
+local inc = redis.pcall('HGET', KEYS[1], 'inc')
+if type(inc) == 'string' and inc ~= ARGV[2] then return inc end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'inc', ARGV[3])
+redis.call('PUBLISH', ARGV[1], ARGV[3])
+return ARGV[3]
+";
+
+/// Keys: epochs, entry, lease. Arguments: token or nothing, milliseconds to live, bytes, incarnation, then cell and epoch of each tag.
+/// Answers 0 if it is kept, 1 if a tag moved on, 2 if the lease is another's, 3 if there is no room.
+const STORE: &str = r"
+if ARGV[1] ~= '' and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 2 end
+local fields = {'inc'}
+for at = 5, #ARGV, 2 do fields[#fields + 1] = ARGV[at] end
+local now = redis.call('HMGET', KEYS[1], unpack(fields))
+if now[1] ~= ARGV[4] then return 1 end
+for at = 2, #fields do
+  if (now[at] or '0') ~= ARGV[2 * at + 2] then return 1 end
+end
+local done = redis.pcall('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+if done.err then return 3 end
+return 0
+";
+
+/// Keys: lease, fence. Arguments: milliseconds to live. Answers 1 and the token of a new lease; or 0, the token of the one who has it,
+/// and how many milliseconds are left; or 2 if there is no room. The token is the server's time in microseconds, or one more than the
+/// last: it grows also after the last one was lost.
+const LEASE: &str = r"
+local held = redis.call('GET', KEYS[1])
+if held then return {0, held, redis.call('PTTL', KEYS[1])} end
+local time = redis.call('TIME')
+local token = time[1] * 1000000 + time[2]
+local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+if token <= last then token = last + 1 end
+local said = string.format('%.0f', token)
+local done = redis.pcall('SET', KEYS[2], said)
+if done.err then return {2, '0', 0} end
+redis.call('SET', KEYS[1], said, 'PX', ARGV[1])
+return {1, said, 0}
+";
+
+/// Keys: lease. Arguments: token, milliseconds to live. Answers 1 if it was prolonged.
+const RENEW_LEASE: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+";
+
+/// Keys: lease. Arguments: token. Answers 1 if it was given back.
+const RELEASE_LEASE: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+";

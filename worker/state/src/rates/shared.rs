@@ -1,0 +1,85 @@
+//! The limit over all machines: the same algorithm as a script in Redis, on the clock of Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use task_mcp_redis::{Redis, RedisError};
+use task_mcp_scoreboard::{Quota, Rated};
+
+/// How long the answer may keep a request waiting.
+const BUDGET: Duration = Duration::from_millis(50);
+
+/// Key: a payer. Arguments: period in microseconds, burst, cost. Answer: whether it passes, then what may be sent now and the time
+/// until all of it may, or the time until it passes and that until all may be sent. What is stored is the theoretical arrival time,
+/// and it ends when it is past.
+const SCRIPT: &str = r"
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local period, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local window = period * burst
+local arrival = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+local due = math.min(math.max(arrival, now), now + window)
+local ahead = due + period * cost - now
+if ahead > window then
+  return {0, ahead - window, due - now}
+end
+redis.call('SET', KEYS[1], string.format('%.0f', now + ahead), 'PX', math.ceil(ahead / 1000))
+return {1, math.floor((window - ahead) / period), ahead}
+";
+
+/// The limits that machines share. Cloning is cheap and shares the connection.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedRates {
+    redis: Redis,
+    /// With the braces that put all keys of the state into one slot of a cluster.
+    prefix: Arc<str>,
+    script: Arc<redis::Script>,
+    /// The last answer did not come, and the log has said so.
+    is_away: Arc<AtomicBool>,
+}
+
+impl SharedRates {
+    /// The limits in this Redis. `prefix` begins every key.
+    pub(crate) fn new(redis: Redis, prefix: &str) -> Self {
+        let script = Arc::new(redis::Script::new(SCRIPT));
+        Self { redis, prefix: prefix.into(), script, is_away: Arc::default() }
+    }
+
+    /// Charges a request of the payer with this digest; `None` if Redis cannot say.
+    pub(crate) async fn check(&self, payer: &blake3::Hash, quota: Quota, cost: u64) -> Option<Rated> {
+        let outcome = self.ask(payer, quota, cost).await;
+        let is_away = outcome.is_err();
+        if self.is_away.swap(is_away, Ordering::Relaxed) != is_away {
+            match &outcome {
+                Ok(_) => tracing::info!("Rate limits hold over all machines again."),
+                Err(error) => tracing::warn!(
+                    error = %error, code = error.code(),
+                    "Redis does not say what other machines let pass; rate limits hold for this machine alone."
+                ),
+            }
+        }
+        outcome.ok()
+    }
+
+    async fn ask(&self, payer: &blake3::Hash, quota: Quota, cost: u64) -> Result<Rated, RedisError> {
+        let key = format!("{}:rate:{}", self.prefix, payer.to_hex().get(..32).unwrap_or_default());
+        let command = |name: &str, script: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(script).arg(1).arg(&key).arg(quota.period_us).arg(quota.burst).arg(cost);
+            command
+        };
+        let answer = match self.redis.ask(command("EVALSHA", self.script.get_hash()), BUDGET).await {
+            // It was not asked for anything yet, or was restarted: it learns the script with this call.
+            Err(error) if error.code().as_deref() == Some("NOSCRIPT") => {
+                self.redis.ask(command("EVAL", SCRIPT), BUDGET).await
+            }
+            answer => answer,
+        };
+        let (passes, number, reset_us): (u8, u64, u64) = answer?.value;
+        Ok(match passes {
+            0 => Rated::Refused { retry_us: number, reset_us },
+            _ => Rated::Allowed { remaining: number, reset_us },
+        })
+    }
+}

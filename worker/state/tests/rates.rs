@@ -1,0 +1,131 @@
+//! Rate limits over machines, on a real Redis: shared, away, back, and holding nonsense.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use task_mcp_config::settings::{Secret, StateBackend};
+use task_mcp_config::{Settings, Sources, load};
+use task_mcp_scoreboard::{Commons, Plan, Quota, Rated, Scoreboard};
+use task_mcp_state::{Payer, RateLimits, State, Verdict};
+use task_mcp_telemetry::{Metrics, plan};
+use task_mcp_test_servers::RedisServer;
+
+/// Nothing is given back while a test runs.
+const HOURLY: Quota = Quota { period_us: 3_600_000_000, burst: 6 };
+const PAYER: Payer<'_> = Payer::Principal("one");
+
+fn settings(url: &str) -> Settings {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("openspec")).unwrap();
+    let sources = Sources { root: Some(root.path().to_owned()), ..Sources::from_process().unwrap() };
+    let mut settings = load(&sources).unwrap().settings;
+    settings.state.backend = StateBackend::Redis;
+    settings.redis.url = Secret::new(url);
+    (settings.redis.retry_ms, settings.redis.retry_max_ms) = (20, 100);
+    settings
+}
+
+/// A machine of its own, with this Redis.
+fn machine(settings: &Settings) -> (Commons, RateLimits) {
+    let scoreboard = Scoreboard::create(&Plan { seats: 1, series: plan(&[], &[]) }).unwrap();
+    let metrics = Metrics::bind(&scoreboard, &scoreboard.seat(0).unwrap(), &[], &[]).unwrap();
+    let commons = Commons::create().unwrap();
+    let limits = State::open(settings, &commons, metrics.state, metrics.state_redis).unwrap().rate_limits(&commons);
+    (commons, limits)
+}
+
+async fn check(limits: &RateLimits) -> Verdict {
+    limits.check(PAYER, HOURLY).await
+}
+
+fn passes(verdict: Verdict) -> bool {
+    matches!(verdict.rated, Rated::Allowed { .. })
+}
+
+/// Waits until Redis judges; what it says of a payer nobody asks for.
+async fn connected(limits: &RateLimits) {
+    for _ in 0..1_000 {
+        if !limits.check(Payer::Principal("nobody"), Quota { period_us: 1, burst: 9 }).await.is_local {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("Redis was never asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_share_one_limit() {
+    let server = RedisServer::start();
+    let settings = settings(&server.url());
+    let [one, two] = [machine(&settings).1, machine(&settings).1];
+    for limits in [&one, &two] {
+        connected(limits).await;
+    }
+    for (turn, limits) in [&one, &two, &one, &two, &one, &two].into_iter().enumerate() {
+        let Verdict { rated: Rated::Allowed { remaining, reset_us }, is_local: false } = check(limits).await else {
+            panic!("turn {turn} was refused or judged here");
+        };
+        assert_eq!(remaining, 5 - turn as u64);
+        assert!(reset_us.div_ceil(HOURLY.period_us) == turn as u64 + 1, "{reset_us}");
+    }
+    for limits in [&one, &two] {
+        let Verdict { rated: Rated::Refused { retry_us, reset_us }, is_local: false } = check(limits).await else {
+            panic!("a seventh passed");
+        };
+        assert!(retry_us <= HOURLY.period_us && reset_us <= 6 * HOURLY.period_us);
+        assert!(retry_us > HOURLY.period_us / 2);
+    }
+    assert!(passes(two.check(Payer::Principal("two"), HOURLY).await));
+    let keys: Vec<String> = server.tell(&["KEYS", "*"]);
+    assert!(keys.iter().all(|key| key.starts_with("{task-mcp:state}:rate:")), "{keys:?}");
+    let left_ms: i64 = server.tell(&["PTTL", &keys[0]]);
+    assert!(left_ms > 0, "what is past is forgotten: {left_ms}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_each_machine_has_its_own_and_no_more() {
+    let mut server = RedisServer::start();
+    let settings = settings(&server.url());
+    let (one, two) = (machine(&settings).1, machine(&settings).1);
+    for limits in [&one, &two] {
+        connected(limits).await;
+    }
+    assert!(passes(check(&one).await) && passes(check(&one).await));
+    server.kill();
+    for (limits, left) in [(&one, 4), (&two, 6)] {
+        for _ in 0..left {
+            let verdict = check(limits).await;
+            assert!(passes(verdict) && verdict.is_local, "{verdict:?}");
+        }
+        assert!(!passes(check(limits).await), "what this machine let pass is remembered");
+    }
+    server.restart();
+    connected(&one).await;
+    assert!(!passes(check(&one).await), "a Redis that forgot does not forget for this machine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_delays_nobody_for_long_and_nonsense_is_no_limit() {
+    let server = RedisServer::start();
+    let (_commons, limits) = machine(&settings(&server.url()));
+    connected(&limits).await;
+    assert!(passes(check(&limits).await));
+    let keys: Vec<String> = server.tell(&["KEYS", "*"]);
+    for key in &keys {
+        let _: () = server.tell(&["SET", key, "nonsense"]);
+    }
+    let verdict = check(&limits).await;
+    assert!(passes(verdict) && !verdict.is_local, "nonsense is nothing: {verdict:?}");
+    for key in &keys {
+        let _: i64 = server.tell(&["DEL", key]);
+        let _: i64 = server.tell(&["LPUSH", key, "x"]);
+    }
+    let verdict = check(&limits).await;
+    assert!(passes(verdict) && verdict.is_local, "a key of another kind is an error: {verdict:?}");
+    server.stop();
+    let asked = Instant::now();
+    let verdict = check(&limits).await;
+    assert!(passes(verdict) && verdict.is_local);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    server.cont();
+}
