@@ -1,10 +1,12 @@
 //! The tier against real servers.
 
 mod coherence;
+mod costs;
 mod faults;
 mod machines;
 mod operations;
 mod proxy;
+mod topologies;
 
 use std::sync::Arc;
 use std::time::Duration;
