@@ -39,12 +39,17 @@ impl Executor {
             answer = self.run(entry, call, arguments) => answer,
             _ = cut.wait_for(|cut| *cut >= cut_with) => Err(refusals::shutting_down(entry.read_only)).into(),
         };
+        self.count(entry, started, &answer);
+        answer
+    }
+
+    /// Counts a call that has come to its end.
+    pub(super) fn count(&self, entry: &Entry, started: Instant, answer: &Answer) {
         self.0.metrics.executed(entry.index, started.elapsed());
         if let Err(error) = &answer.outcome {
             let position = self.0.registry.error_codes().iter().position(|known| *known == error.code);
             self.0.metrics.failed(entry.index, position);
         }
-        answer
     }
 
     async fn run(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Answer {

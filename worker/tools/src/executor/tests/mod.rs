@@ -103,6 +103,10 @@ impl Tool for Probe {
                     tokio::time::sleep(Duration::from_secs(3)).await;
                     Output::of(&json!({ "slow": true }))
                 }
+                Some("slow fail") => {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    Err(ToolError::new("EPROBE", "on purpose"))
+                }
                 Some("large") => Output::of(&"x".repeat(2_000)),
                 _ => Output::of(&json!({ "arguments": arguments, "run": self.runs.seen().0 })),
             };
