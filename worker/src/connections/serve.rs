@@ -59,7 +59,7 @@ where
         async move {
             // A client that left before it was looked at has no address any more.
             let Ok(peer) = stream.peer_addr() else { return Ok(()) };
-            let pass = match gate.admit(client(peer)) {
+            let pass = match gate.admit(client_address(peer)) {
                 Ok(pass) => pass,
                 Err(reason) => {
                     refuse(stream, reason).await;
@@ -77,8 +77,8 @@ where
     }))
 }
 
-/// The address whose connections are counted together. Behind a trusted proxy it will be the one the proxy tells
-/// (`limits.trusted_proxies`); until then it is the proxy's own.
-fn client(peer: SocketAddr) -> IpAddr {
+/// The address whose connections, and whose requests if it has no other name, are counted together. Behind a trusted proxy it will be
+/// the one the proxy tells (`limits.trusted_proxies`); until then it is the proxy's own.
+pub(crate) fn client_address(peer: SocketAddr) -> IpAddr {
     peer.ip()
 }

@@ -8,6 +8,7 @@ use task_mcp_state::Payer;
 use task_mcp_tools::Principal;
 
 use crate::app::App;
+use crate::connections::serve::client_address;
 use crate::live::Live;
 use crate::public::refusal::Refusal;
 
@@ -42,7 +43,7 @@ pub(crate) async fn admit(request: &HttpRequest, app: &App, live: &Live) -> Resu
     let Some(quota) = live.limits.rate else { return Ok(Admitted { principal, standing: None }) };
     // Where everybody is anonymous, addresses are what can be told apart.
     let payer = match request.peer_addr() {
-        Some(peer) if !live.access.needs_token() => Payer::Address(peer.ip()),
+        Some(peer) if !live.access.needs_token() => Payer::Address(client_address(peer)),
         _ => Payer::Principal(principal.name()),
     };
     let verdict = app.rates.check(payer, quota).await;
