@@ -2,6 +2,7 @@
 //! to leave it alone.
 //!
 //! # Layout
+//! - `redis_handle`: what cache and state hold
 //! - `access`, `tls`, `place`: what the settings say, read and checked once; addresses, and the bytes to and from them
 //! - `find`: where the master is, in each topology; `slot`: slots of a cluster
 //! - `connection`: one connection; `identity`: which server is at its other end
@@ -19,6 +20,8 @@
 //!   that Redis counts as a write, such as GETEX without options (Redis 6.2): a replica refuses it with READONLY.
 //! - The crate's own reconnection is not used: a connection never changes its server behind an answer's back.
 //! - A command is never sent twice: whether one that had no answer was carried out is for its caller to find out.
+//! - What waits is bounded: commands in flight by number and bytes, messages of a subscription by number.
+//! - Processes that lost the same server do not come back in step, and no command causes an attempt to connect.
 //! - No message holds a password, and none repeats the arguments of a command.
 
 mod access;
