@@ -43,6 +43,7 @@ use rates::SharedRates;
 pub use rates::{Payer, RateLimits, Verdict};
 pub use records::Unreadable;
 
+use crate::bus::machines::Machines;
 use crate::records::Records;
 
 /// How long a process that runs alone remembers a call: longer than it lives.
@@ -56,6 +57,8 @@ pub struct State(Arc<Parts>);
 struct Parts {
     records: Records,
     bus: Bus,
+    /// If state is shared with other machines.
+    shared: Option<Shared>,
     ledger: Ledger,
     sessions: Sessions,
     revocations: Revocations,
@@ -63,7 +66,13 @@ struct Parts {
     answers: Answers,
     events: Events,
     nonces: Nonces,
-    shared_rates: Option<SharedRates>,
+}
+
+/// What is shared with other machines beyond the records.
+#[derive(Debug)]
+struct Shared {
+    machines: Machines,
+    rates: SharedRates,
 }
 
 impl State {
@@ -73,42 +82,49 @@ impl State {
     /// The settings cannot be used, or the state directory cannot be written.
     pub fn open(
         settings: &Settings,
-        _commons: &Commons,
+        commons: &Commons,
         metrics: StateMetrics,
         redis: RedisMetrics,
     ) -> Result<Self, StateError> {
         let limit = Duration::from_millis(settings.state.timeout_ms);
-        let state_dir = &settings.supervisor.state_dir;
-        let records = Records::embedded(state_dir, settings.state.max_bytes, limit, metrics.clone())?;
-        let shared_rates = match settings.state.backend {
-            StateBackend::Embedded => None,
-            StateBackend::Redis => {
-                let prefix = format!("{{{}:state}}", settings.redis.prefix);
-                let connection = Redis::open(&settings.redis, Purpose::State, &prefix, redis)?;
-                Some(SharedRates::new(connection, &prefix))
-            }
-        };
         let idempotency_ttl = Duration::from_secs(settings.state.idempotency_ttl_s);
-        let state = Self::over(records, idempotency_ttl, metrics, shared_rates);
-        if !state.0.records.are_near() {
-            let revocations = state.0.revocations.clone();
-            tokio::spawn(async move { revocations.listen().await });
+        match settings.state.backend {
+            StateBackend::Embedded => {
+                let state_dir = &settings.supervisor.state_dir;
+                let records = Records::embedded(state_dir, settings.state.max_bytes, limit, metrics.clone())?;
+                Ok(Self::over(records, None, idempotency_ttl, metrics))
+            }
+            StateBackend::Redis => {
+                // All keys begin with it, so that they lie in one slot of a cluster.
+                let base = format!("{{{}:state}}", settings.redis.prefix);
+                let redis = Redis::open(&settings.redis, Purpose::State, &base, redis)?;
+                let records = Records::remote(redis.clone(), &base, limit, metrics.clone());
+                let channel = format!("{}:bus", settings.redis.prefix);
+                let origin = format!("{:016x}", commons.incarnation());
+                let rates = SharedRates::new(redis.clone(), &base);
+                let shared = Shared { machines: Machines { redis, channel, origin, limit }, rates };
+                let state = Self::over(records, Some(shared), idempotency_ttl, metrics);
+                let revocations = state.0.revocations.clone();
+                tokio::spawn(async move { revocations.listen().await });
+                Ok(state)
+            }
         }
-        Ok(state)
     }
 
     /// State in the memory of a process that runs alone, such as `task-mcp call`.
     pub fn alone(metrics: StateMetrics) -> Self {
-        Self::over(Records::memory(metrics.clone()), ALONE_TTL, metrics, None)
+        Self::over(Records::memory(metrics.clone()), None, ALONE_TTL, metrics)
     }
 
-    fn over(
-        records: Records,
-        idempotency_ttl: Duration,
-        metrics: StateMetrics,
-        shared_rates: Option<SharedRates>,
-    ) -> Self {
-        let bus = Bus::new(metrics.clone());
+    fn over(records: Records, shared: Option<Shared>, idempotency_ttl: Duration, metrics: StateMetrics) -> Self {
+        let bus = match &shared {
+            None => Bus::new(None, metrics.clone()),
+            Some(shared) => {
+                let elsewhere = Outbox::default();
+                tokio::spawn(shared.machines.clone().publish(elsewhere.clone()));
+                Bus::new(Some(elsewhere), metrics.clone())
+            }
+        };
         Self(Arc::new(Parts {
             ledger: Ledger::new(records.clone(), idempotency_ttl, metrics),
             sessions: Sessions::new(records.clone()),
@@ -118,8 +134,8 @@ impl State {
             events: Events::new(records.clone()),
             nonces: Nonces::new(records.clone()),
             bus,
+            shared,
             records,
-            shared_rates,
         }))
     }
 
@@ -165,11 +181,17 @@ impl State {
 
     /// How much each principal may send; `commons` are those of the instance.
     pub fn rate_limits(&self, commons: &Commons) -> RateLimits {
-        RateLimits::new(commons, self.0.shared_rates.clone())
+        RateLimits::new(commons, self.0.shared.as_ref().map(|shared| shared.rates.clone()))
     }
 
     /// Does the chores of the machine, for ever: for one process of an instance.
     pub async fn keep_house(&self) {
-        self.0.records.keep_house().await;
+        let hands_on = async {
+            match &self.0.shared {
+                Some(shared) => shared.machines.hand_on(&self.0.bus).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(self.0.records.keep_house(), hands_on);
     }
 }

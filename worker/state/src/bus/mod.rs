@@ -1,10 +1,13 @@
-//! The event bus: what one process says, subscribers in all processes hear, on this machine through the supervisor.
+//! The event bus: what one process says, subscribers in all processes hear, on this machine through the supervisor, and
+//! on others through Redis.
 //!
 //! Delivery is a hint, never the truth: an event may be lost on every part of its way, and then whoever may have missed it hears
 //! [`Heard::Resync`] and looks at everything anew. Nobody ever waits for a subscriber.
 //!
 //! - `subscription`: the queue of one subscriber; `outbox`: what waits to be told to other processes
+//! - `machines`: the same between machines, over Redis
 
+pub(crate) mod machines;
 mod outbox;
 mod subscription;
 #[cfg(test)]
@@ -31,6 +34,8 @@ pub struct Bus(Arc<Parts>);
 struct Parts {
     subscribers: Mutex<Vec<Weak<Queue>>>,
     outbox: Outbox,
+    /// What is to be told to other machines, if there are any.
+    elsewhere: Option<Outbox>,
     metrics: StateMetrics,
 }
 
@@ -47,8 +52,9 @@ pub struct TooLong {
 }
 
 impl Bus {
-    pub(crate) fn new(metrics: StateMetrics) -> Self {
-        Self(Arc::new(Parts { subscribers: Mutex::default(), outbox: Outbox::default(), metrics }))
+    /// The bus of a process. What goes to other machines, if it does, is put into `elsewhere` too.
+    pub(crate) fn new(elsewhere: Option<Outbox>, metrics: StateMetrics) -> Self {
+        Self(Arc::new(Parts { subscribers: Mutex::default(), outbox: Outbox::default(), elsewhere, metrics }))
     }
 
     /// Tells all subscribers of all processes, those of this one at once. It never waits.
@@ -66,6 +72,9 @@ impl Bus {
         self.0.metrics.published.add(1);
         self.deliver(topic, payload);
         self.0.outbox.put(topic, payload);
+        if let Some(elsewhere) = &self.0.elsewhere {
+            elsewhere.put(topic, payload);
+        }
         Ok(())
     }
 
@@ -93,6 +102,18 @@ impl Bus {
     /// Tells all subscribers of this process that they may have missed something.
     pub fn resync(&self) {
         self.queues().iter().for_each(|queue| queue.resync());
+    }
+
+    /// Hands an event of another machine to all processes of this one.
+    fn deliver_machine(&self, topic: &str, payload: &str) {
+        self.deliver(topic, payload);
+        self.0.outbox.put(topic, payload);
+    }
+
+    /// Tells all subscribers of this machine that they may have missed something.
+    fn resync_machine(&self) {
+        self.resync();
+        self.0.outbox.resync();
     }
 
     /// What is to be told to the other processes. For one reader: the link of this process.

@@ -67,6 +67,19 @@ impl Outbox {
         self.0.came.notify_one();
     }
 
+    /// Puts the word that events were lost in the place of all that wait.
+    pub(super) fn resync(&self) {
+        self.lock().overflow();
+        self.0.came.notify_one();
+    }
+
+    /// Gives up what waits.
+    pub(super) fn clear(&self) {
+        let mut waiting = self.lock();
+        waiting.events.clear();
+        waiting.bytes = 0;
+    }
+
     fn pop(&self) -> Option<Outgoing> {
         let mut waiting = self.lock();
         let outgoing = waiting.events.pop_front()?;

@@ -13,7 +13,7 @@ fn event(topic: &str, payload: &str) -> Heard {
 
 #[tokio::test]
 async fn who_subscribed_hears_its_topics_in_order_and_no_others() {
-    let bus = Bus::new(metrics());
+    let bus = Bus::new(None, metrics());
     let mut tasks = bus.subscribe(&["task/", "answer/"]);
     let mut all = bus.subscribe(&[""]);
     for (topic, payload) in [("task/1", "a"), ("tas", "b"), ("answer/", "c")] {
@@ -29,7 +29,7 @@ async fn who_subscribed_hears_its_topics_in_order_and_no_others() {
 
 #[tokio::test]
 async fn who_is_too_slow_is_told_once_to_look_anew() {
-    let bus = Bus::new(metrics());
+    let bus = Bus::new(None, metrics());
     let mut slow = bus.subscribe(&[""]);
     let mut fast = bus.subscribe(&[""]);
     for number in 0..=subscription::QUEUE {
@@ -45,7 +45,7 @@ async fn who_is_too_slow_is_told_once_to_look_anew() {
 
 #[tokio::test]
 async fn what_is_not_taken_out_is_replaced_by_one_call_to_look_anew() {
-    let bus = Bus::new(metrics());
+    let bus = Bus::new(None, metrics());
     let outbox = bus.outbox();
     for number in 0..=outbox::QUEUE {
         bus.publish("t", &number.to_string()).unwrap();
@@ -61,7 +61,7 @@ async fn what_is_not_taken_out_is_replaced_by_one_call_to_look_anew() {
 
 #[test]
 fn what_is_too_long_is_refused() {
-    let bus = Bus::new(metrics());
+    let bus = Bus::new(None, metrics());
     assert!(bus.publish(&"t".repeat(TOPIC_BYTES_MAX), &"p".repeat(PAYLOAD_BYTES_MAX)).is_ok());
     assert_eq!(bus.publish(&"t".repeat(TOPIC_BYTES_MAX + 1), "").unwrap_err().what, "topic");
     assert_eq!(bus.publish("t", &"p".repeat(PAYLOAD_BYTES_MAX + 1)).unwrap_err().what, "payload");
@@ -75,7 +75,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_without_a_word(bursts in prop::collection::vec((1..400_usize, 0..400_usize), 1..8)) {
         Builder::new_current_thread().build().unwrap().block_on(async {
-            let bus = Bus::new(metrics());
+            let bus = Bus::new(None, metrics());
             let mut subscription = bus.subscribe(&["t"]);
             let (mut said, mut next) = (0, 0);
             for (says, hears) in bursts {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use task_mcp_test_servers::RedisServer;
 
 use crate::bus::Outgoing;
 use crate::records::Records;
-use crate::testing::{eventually, metrics};
+use crate::testing::{BASE, connection, eventually, metrics};
 use crate::{NewTask, State, StateError, TaskStatus, Transition};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -22,7 +23,7 @@ struct Pair {
 
 impl Pair {
     fn over(records: Records, keeps: impl std::any::Any) -> Self {
-        let states = [(), ()].map(|()| State::over(records.clone(), HOUR, metrics(), None));
+        let states = [(), ()].map(|()| State::over(records.clone(), None, HOUR, metrics()));
         for (from, to) in [(0, 1), (1, 0)] {
             let (outbox, bus) = (states[from].bus().outbox(), states[to].bus().clone());
             tokio::spawn(async move {
@@ -52,6 +53,12 @@ fn in_files() -> Pair {
     Pair::over(Records::embedded(folder.path(), 64 << 20, Duration::from_secs(20), metrics()).unwrap(), folder)
 }
 
+fn in_redis() -> Pair {
+    let server = RedisServer::start();
+    let records = Records::remote(connection(&server), BASE, Duration::from_secs(20), metrics());
+    Pair::over(records, server)
+}
+
 /// Runs every promise over every place of records.
 macro_rules! promises {
     ($($promise:ident),+ $(,)?) => {
@@ -60,6 +67,9 @@ macro_rules! promises {
         }
         mod files {
             $(#[tokio::test] async fn $promise() { super::$promise(super::in_files()).await; })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_redis()).await; })+
         }
     };
 }

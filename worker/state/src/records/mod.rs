@@ -1,12 +1,13 @@
 //! Records: a value under a kind and a key, until it ends. Three places hold them, with one behaviour.
 //!
 //! - `record`: what a record is, and its form in storage; `operation`: what a change does
-//! - `memory`: in one process; `embedded`: in files that the processes of an instance share
+//! - `memory`: in one process; `embedded`: in files that the processes of an instance share; `remote`: in Redis
 
 mod embedded;
 mod memory;
 mod operation;
 mod record;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use task_mcp_redis::Redis;
 use task_mcp_telemetry::StateMetrics;
 
 use self::embedded::Embedded;
@@ -23,6 +25,7 @@ use self::operation::{Change, Condition, Write, Written};
 pub use self::record::Unreadable;
 use self::record::end_of;
 pub(crate) use self::record::{Kind, Record, Version, now_ms};
+use self::remote::Remote;
 use crate::StateError;
 
 /// Longest key, in bytes. LMDB takes 511 with the kind and the end.
@@ -47,6 +50,7 @@ pub(crate) struct Records {
 enum Backend {
     Memory(Memory),
     Embedded(Embedded),
+    Remote(Remote),
 }
 
 /// What became of a record that was to be a new one.
@@ -78,10 +82,16 @@ impl Records {
         })
     }
 
+    /// Records in Redis, with keys that begin with `base`, which has a hash tag; an operation may take `limit`.
+    pub(crate) fn remote(redis: Redis, base: &str, limit: Duration, metrics: StateMetrics) -> Self {
+        Self { backend: Backend::Remote(Remote::new(redis, base)), limit, metrics: Arc::new(metrics) }
+    }
+
     /// Whether a look costs next to nothing: no system call and no network.
     pub(crate) fn are_near(&self) -> bool {
         match self.backend {
             Backend::Memory(_) | Backend::Embedded(_) => true,
+            Backend::Remote(_) => false,
         }
     }
 
@@ -92,6 +102,7 @@ impl Records {
         let found = match &self.backend {
             Backend::Memory(memory) => Ok(memory.get(&path)),
             Backend::Embedded(embedded) => embedded.get(&path),
+            Backend::Remote(remote) => remote.get(kind, key, self.limit).await,
         };
         self.metrics.read(begun.elapsed());
         self.judged(found)
@@ -165,15 +176,18 @@ impl Records {
         limit: usize,
     ) -> Result<Vec<(String, Record)>, StateError> {
         let begun = Instant::now();
-        let (prefix, after, limit) = (path(kind, prefix)?, path(kind, after)?, limit.min(LIST_MAX));
-        let found = match &self.backend {
-            Backend::Memory(memory) => Ok(memory.list(&prefix, &after, limit)),
-            Backend::Embedded(embedded) => embedded.list(&prefix, &after, limit),
-        };
-        self.metrics.read(begun.elapsed());
+        let (first, last, limit) = (path(kind, prefix)?, path(kind, after)?, limit.min(LIST_MAX));
         let head = kind.path("").len();
         let key = |path: Vec<u8>| String::from_utf8_lossy(path.get(head..).unwrap_or_default()).into_owned();
-        Ok(self.judged(found)?.into_iter().map(|(path, record)| (key(path), record)).collect())
+        let keys =
+            |found: Vec<(Vec<u8>, Record)>| found.into_iter().map(|(path, record)| (key(path), record)).collect();
+        let found = match &self.backend {
+            Backend::Memory(memory) => Ok(keys(memory.list(&first, &last, limit))),
+            Backend::Embedded(embedded) => embedded.list(&first, &last, limit).map(keys),
+            Backend::Remote(remote) => remote.list(kind, prefix, after, limit, self.limit).await,
+        };
+        self.metrics.read(begun.elapsed());
+        self.judged(found)
     }
 
     /// Removes what has ended, for ever.
@@ -208,6 +222,7 @@ impl Records {
         let written = match &self.backend {
             Backend::Memory(memory) => memory.write(&write),
             Backend::Embedded(embedded) => embedded.write(write, self.limit).await,
+            Backend::Remote(remote) => remote.write(kind, key, &write, self.limit).await,
         };
         self.metrics.wrote(begun.elapsed());
         self.judged(written)

@@ -1,6 +1,9 @@
 //! What every place promises.
 
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
+use task_mcp_test_servers::RedisServer;
 use tokio::runtime::Builder;
 
 use super::*;
@@ -14,6 +17,9 @@ macro_rules! contract {
         }
         mod files {
             $(#[tokio::test] async fn $promise() { super::$promise(super::in_files()).await; })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_redis()).await; })+
         }
     };
 }
@@ -159,6 +165,9 @@ async fn what_is_too_large_is_refused(place: Place) {
     assert_eq!(records.list(Kind::Revocation, &longest, "", 9).await.unwrap().len(), 1);
 }
 
+/// One for all cases; the process that started it ends it.
+static SERVER: OnceLock<RedisServer> = OnceLock::new();
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8, u8),
@@ -211,11 +220,16 @@ proptest! {
 
     #[test]
     fn all_places_behave_alike(steps in prop::collection::vec(any_step(), 1..24)) {
+        let server = SERVER.get_or_init(RedisServer::start);
+        server.tell::<()>(&["FLUSHALL"]);
         Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let places = [in_memory(), in_files()];
+            let places = [in_memory(), in_files(), in_redis_of(server)];
             for step in &steps {
-                let all = [seen(&places[0].records, step).await, seen(&places[1].records, step).await];
-                prop_assert_eq!(&all[0], &all[1], "{:?}", step);
+                let mut all = Vec::new();
+                for place in &places {
+                    all.push(seen(&place.records, step).await);
+                }
+                prop_assert!(all.iter().all(|one| *one == all[0]), "{:?}: {:?}", step, all);
             }
             Ok(())
         })?;

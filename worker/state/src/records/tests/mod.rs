@@ -3,11 +3,14 @@
 
 mod contract;
 mod embedded;
+mod remote;
 
 use std::time::Duration;
 
+use task_mcp_test_servers::RedisServer;
+
 use super::*;
-use crate::testing::metrics;
+use crate::testing::{BASE, connection, metrics};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -23,6 +26,16 @@ fn in_memory() -> Place {
 
 fn embedded_in(folder: &Path, max_bytes: u64) -> Records {
     Records::embedded(folder, max_bytes, Duration::from_secs(20), metrics()).unwrap()
+}
+
+fn in_redis() -> Place {
+    let server = RedisServer::start();
+    Place { records: in_redis_of(&server).records, _keeps: Box::new(server) }
+}
+
+fn in_redis_of(server: &RedisServer) -> Place {
+    let records = Records::remote(connection(server), BASE, Duration::from_secs(20), metrics());
+    Place { records, _keeps: Box::new(()) }
 }
 
 fn in_files() -> Place {
