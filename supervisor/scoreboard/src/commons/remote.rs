@@ -1,11 +1,11 @@
 //! What this machine knows of the epochs of a cache that machines share.
 //!
-//! Two words of trust, then for each cell of [`EPOCH_CELLS`](super::EPOCH_CELLS) the highest remote epoch anybody here has seen,
-//! and the local epoch up to which the remote was told. The cells are those of the local epochs.
+//! Two words of trust, then for each cell of [`EPOCH_CELLS`](super::EPOCH_CELLS) the highest remote epoch anybody here
+//! has seen, and the local epoch up to which the remote was told. The cells are those of the local epochs.
 //!
-//! A local bump is told once its cell has been bumped at the remote at any later time, so "told" only ever grows: whoever died, hung
-//! or came late between a local bump and its answer can neither lose one nor take back another's. A cell whose local epoch is beyond
-//! what was told has bumps the remote may not know of.
+//! A local bump is told once its cell has been bumped at the remote at any later time, so "told" only ever grows:
+//! whoever died, hung or came late between a local bump and its answer can neither lose one nor take back another's. A
+//! cell whose local epoch is beyond what was told has bumps the remote may not know of.
 //!
 //! | word | writer | when its writer dies |
 //! |---|---|---|

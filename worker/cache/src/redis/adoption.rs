@@ -24,7 +24,8 @@ pub(super) struct Found {
 pub(super) enum Adoption {
     /// It is the incarnation this machine has adopted already.
     Keep,
-    /// Somebody has begun another on the same server, for reasons of his own: after everything this machine was told there. Adopt it.
+    /// Somebody has begun another on the same server, for reasons of his own: after everything this machine was told
+    /// there. Adopt it.
     Adopt,
     /// Begin another.
     Renew(Why),

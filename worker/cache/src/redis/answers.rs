@@ -43,8 +43,8 @@ pub(super) fn epochs(fields: &[Option<String>], server: ServerId, cells: impl It
     Epochs::At(Stamps { incarnation: of_server(number, server), epochs: stamps })
 }
 
-/// Reads what was said on the channel of the bumps: the incarnation, then `cell:epoch` of each cell. `None` if the epochs were lost, or
-/// it cannot be understood.
+/// Reads what was said on the channel of the bumps: the incarnation, then `cell:epoch` of each cell. `None` if the
+/// epochs were lost, or it cannot be understood.
 pub(super) fn bumps(payload: &[u8], server: ServerId) -> Option<Stamps> {
     let mut words = std::str::from_utf8(payload).ok()?.split(' ');
     let incarnation = of_server(incarnation(words.next()?)?, server);
@@ -97,7 +97,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_may_be_said(payload in proptest::collection::vec(any::<u8>(), 0..60), texts in any::<Vec<Option<String>>>()) {
+        fn anything_may_be_said(
+            payload in proptest::collection::vec(any::<u8>(), 0..60),
+            texts in any::<Vec<Option<String>>>(),
+        ) {
             let _ = bumps(&payload, HERE);
             let _ = epochs(&texts, HERE, [1, 2].into_iter());
         }

@@ -1,4 +1,5 @@
-//! What one process does for its machine: it listens to the bumps of all machines, adopts incarnations, and sends what was not told.
+//! What one process does for its machine: it listens to the bumps of all machines, adopts incarnations, and sends what
+//! was not told.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use crate::tier::Stamps;
 /// How often it makes sure that it still hears everything.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// For how long the other processes may take what it knows for the truth after the last time it made sure. The bound of `tracked`:
-/// nobody answers from memory what was bumped longer ago than this.
+/// For how long the other processes may take what it knows for the truth after the last time it made sure. The bound of
+/// `tracked`: nobody answers from memory what was bumped longer ago than this.
 const TRUST_MS: u64 = 1_000;
 
 /// How long one of its commands may take; nobody waits for them.

@@ -2,8 +2,8 @@
 
 use crate::Key;
 
-/// The names of everything one store keeps in Redis. The part in braces puts all of it into one hash slot, so that one script may
-/// touch an entry, its lease and the epochs (Redis cluster specification, "Hash tags").
+/// The names of everything one store keeps in Redis. The part in braces puts all of it into one hash slot, so that one
+/// script may touch an entry, its lease and the epochs (Redis cluster specification, "Hash tags").
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     base: String,

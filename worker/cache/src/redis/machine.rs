@@ -7,15 +7,17 @@ use crate::tier::Stamps;
 
 /// The machine's local epochs, and its share of the remote ones. Cloning is cheap and shares the mapping.
 ///
-/// The machine adopts one incarnation of the remote epochs at a time (its housekeeper does, for all processes), and trusts no other.
+/// The machine adopts one incarnation of the remote epochs at a time (its housekeeper does, for all processes), and
+/// trusts no other.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
     pub(super) epochs: Epochs,
     pub(super) remote: Remote,
 }
 
-/// The incarnation of the epochs of one server: what lies there under another server's name, after a failover or a restart, is of
-/// another incarnation. Both are random, so two pairs that meet are not to be expected; the same function leads back.
+/// The incarnation of the epochs of one server: what lies there under another server's name, after a failover or a
+/// restart, is of another incarnation. Both are random, so two pairs that meet are not to be expected; the same
+/// function leads back.
 pub(super) fn of_server(incarnation: u64, server: ServerId) -> u64 {
     incarnation ^ server.0
 }
@@ -51,7 +53,8 @@ impl Machine {
             let cell = usize::from(*cell);
             !self.untold(cell) && self.remote.known(cell) == *epoch
         };
-        // Again afterwards: what was known is forgotten while another incarnation is adopted, and trust ends before that begins.
+        // Again afterwards: what was known is forgotten while another incarnation is adopted, and trust ends before
+        // that begins.
         stamps.incarnation != 0 && trusted() && stamps.epochs.iter().all(same) && trusted()
     }
 

@@ -9,7 +9,8 @@ use crate::entry::{Freshness, freshness, unix_ms};
 use crate::tier::{Found, Looked, Stamps};
 use crate::{Key, Tag, Value};
 
-/// Bytes for each entry the settings allow: a larger one takes the place of several, so that a thousand entries are 16 MiB at most.
+/// Bytes for each entry the settings allow: a larger one takes the place of several, so that a thousand entries are 16
+/// MiB at most.
 const BYTES_AN_ENTRY: u64 = 16 * 1024;
 /// What an entry weighs at least, in bytes: no more entries than the settings allow, however small they are.
 const LEAST_BYTES: u64 = BYTES_AN_ENTRY;

@@ -9,13 +9,14 @@
 //! - `operations`: what operators ask
 //!
 //! # Coherence
-//! The epochs of all tags are one hash in Redis, with a random incarnation. Stamps name the incarnation *at one run of one server*,
-//! so a server that was flushed, restarted or failed over to never revives an entry. A machine trusts one incarnation at a time, the
-//! one its housekeeper has adopted. Where the housekeeper arrives for the first time (a new machine, another server), it begins a new
-//! incarnation: bumps that the server before took and lost, and those that died with a machine, cannot matter any more.
+//! The epochs of all tags are one hash in Redis, with a random incarnation. Stamps name the incarnation *at one run of
+//! one server*, so a server that was flushed, restarted or failed over to never revives an entry. A machine trusts one
+//! incarnation at a time, the one its housekeeper has adopted. Where the housekeeper arrives for the first time (a new
+//! machine, another server), it begins a new incarnation: bumps that the server before took and lost, and those that
+//! died with a machine, cannot matter any more.
 //!
-//! A bump counts first locally, then in Redis, then is noted as told. In between, or for ever if its process died, the machine
-//! trusts no entry with that tag; the housekeeper sends what stays untold.
+//! A bump counts first locally, then in Redis, then is noted as told. In between, or for ever if its process died, the
+//! machine trusts no entry with that tag; the housekeeper sends what stays untold.
 
 mod adoption;
 mod answers;
@@ -130,7 +131,8 @@ impl RedisTier {
         self.redis.ask(commands, self.left(began)).await.map_err(|error| fault(&error))
     }
 
-    /// Runs a script: by its hash and, if the server does not know it yet, by its text. `arguments` are added to the command.
+    /// Runs a script: by its hash and, if the server does not know it yet, by its text. `arguments` are added to the
+    /// command.
     async fn run<T: FromRedisValue + Send>(
         &self,
         script: &Script,
@@ -153,7 +155,8 @@ impl RedisTier {
         self.redis.ask(text, left).await.map_err(|error| fault(&error))
     }
 
-    /// Counts what went wrong. What is wrong with entries is also said, once: it is for an operator to look into, and comes in numbers.
+    /// Counts what went wrong. What is wrong with entries is also said, once: it is for an operator to look into, and
+    /// comes in numbers.
     fn failed(&self, fault: CacheFault) {
         self.metrics.failed(fault);
         if fault == CacheFault::Foreign && !self.said_foreign.swap(true, Ordering::Relaxed) {

@@ -1,4 +1,5 @@
-//! What operators ask of the tier. It goes through the keys in steps (SCAN), so that no single command holds the server up.
+//! What operators ask of the tier. It goes through the keys in steps (SCAN), so that no single command holds the server
+//! up.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -96,9 +97,9 @@ impl RedisTier {
         }
     }
 
-    /// Removes the entries whose key or name matches, and tells how many there were. The same entries in the memories of all
-    /// processes go with them: the epochs of their tags move on, so other entries with these tags go too. `*` begins another
-    /// incarnation, so all are gone before the first is removed.
+    /// Removes the entries whose key or name matches, and tells how many there were. The same entries in the memories
+    /// of all processes go with them: the epochs of their tags move on, so other entries with these tags go too. `*`
+    /// begins another incarnation, so all are gone before the first is removed.
     ///
     /// # Errors
     /// Redis does not answer; some may have been removed.

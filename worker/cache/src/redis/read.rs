@@ -15,7 +15,8 @@ use crate::entry::{Sealed, unix_ms};
 use crate::tier::{Looked, Stamps};
 use crate::{Key, Tag};
 
-/// What an entry may have besides its value: header, name, and the stamps of as many tags as anybody will ever give one.
+/// What an entry may have besides its value: header, name, and the stamps of as many tags as anybody will ever give
+/// one.
 const ENTRY_EXTRA_BYTES: u64 = 64 * 1024;
 
 /// Bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs was made to last.
@@ -25,8 +26,8 @@ type Both = (Vec<u8>, i64, Vec<Option<String>>, i64);
 type EpochsOnly = (Vec<Option<String>>, i64);
 
 impl RedisTier {
-    /// Looks in memory and, unless this machine is told of every bump and can vouch for what is there, asks Redis: for the epochs if the
-    /// entry is in memory, else for both, in one round trip.
+    /// Looks in memory and, unless this machine is told of every bump and can vouch for what is there, asks Redis: for
+    /// the epochs if the entry is in memory, else for both, in one round trip.
     pub(super) async fn find(&self, key: &Key, tags: &[Tag]) -> Looked {
         let held = self.memory.get(key).filter(|held| held.is_about(tags));
         if self.tracked
@@ -41,7 +42,8 @@ impl RedisTier {
             return Looked::Untrusted;
         }
         let began = Instant::now();
-        // What is known before the question: an answer that says less was not overtaken by a bump, it comes from epochs that went back.
+        // What is known before the question: an answer that says less was not overtaken by a bump, it comes from epochs
+        // that went back.
         let known = Stamps::of(adopted, tags, |cell| self.machine.remote.known(cell));
         let looked = self.ask(key, held, &known, began).await;
         self.metrics.operated(CacheOperation::Get, began.elapsed());
@@ -93,9 +95,9 @@ impl RedisTier {
         }
     }
 
-    /// Adds the question for the epochs. It comes after that for the entry: what was true then is what counts. The last command
-    /// changes nothing (the key never expires), but it is a write: a server that would refuse a bump, because it is no master any
-    /// more, has too few replicas or a broken disk, refuses the read too.
+    /// Adds the question for the epochs. It comes after that for the entry: what was true then is what counts. The last
+    /// command changes nothing (the key never expires), but it is a write: a server that would refuse a bump, because
+    /// it is no master any more, has too few replicas or a broken disk, refuses the read too.
     fn epochs_of<'a>(&self, pipeline: &'a mut Pipeline, stamps: &Stamps) -> &'a mut Pipeline {
         pipeline.cmd("HMGET").arg(&self.keys.epochs).arg(INCARNATION);
         for (cell, _) in &stamps.epochs {

@@ -1,8 +1,9 @@
 //! What must happen at the server in one step.
 //!
-//! A server without memory left refuses the commands that need some, but not to a script that has written already: those that must
-//! not fail then begin with a write that changes nothing (Redis 7, scripting, "allow-oom"; older servers alike). Numbers of 2^53 and
-//! more lose their last digits in Lua; epochs and tokens stay below that for centuries.
+//! A server without memory left refuses the commands that need some, but not to a script that has written already:
+//! those that must not fail then begin with a write that changes nothing (Redis 7, scripting, "allow-oom"; older
+//! servers alike). Numbers of 2^53 and more lose their last digits in Lua; epochs and tokens stay below that for
+//! centuries.
 
 /// A script, and the name under which a server that has run it knows it (SHA-1).
 #[derive(Debug)]
@@ -41,8 +42,9 @@ impl Scripts {
     }
 }
 
-/// Keys: epochs. Arguments: channel, cells. Moves the epochs of cells on and tells it to who listens; answers with the incarnation and
-/// the epochs. What cannot be moved on ends the incarnation: an empty answer, nothing from before is trusted.
+/// Keys: epochs. Arguments: channel, cells. Moves the epochs of cells on and tells it to who listens; answers with the
+/// incarnation and the epochs. What cannot be moved on ends the incarnation: an empty answer, nothing from before is
+/// trusted.
 const BUMP: &str = r"
 redis.call('PERSIST', KEYS[1])
 local inc = redis.call('HGET', KEYS[1], 'inc')
@@ -62,8 +64,8 @@ redis.call('PUBLISH', ARGV[1], said)
 return answer
 ";
 
-/// Keys: epochs. Arguments: channel, incarnation that is to end, incarnation that is to begin. Answers with the one that counts now:
-/// another one if somebody else was first.
+/// Keys: epochs. Arguments: channel, incarnation that is to end, incarnation that is to begin. Answers with the one
+/// that counts now: another one if somebody else was first.
 const RENEW_EPOCHS: &str = r"
 local inc = redis.pcall('HGET', KEYS[1], 'inc')
 if type(inc) == 'string' and inc ~= ARGV[2] then return inc end
@@ -73,8 +75,8 @@ redis.call('PUBLISH', ARGV[1], ARGV[3])
 return ARGV[3]
 ";
 
-/// Keys: epochs, entry, lease. Arguments: token or nothing, milliseconds to live, bytes, incarnation, then cell and epoch of each tag.
-/// Answers 0 if it is kept, 1 if a tag moved on, 2 if the lease is another's, 3 if there is no room.
+/// Keys: epochs, entry, lease. Arguments: token or nothing, milliseconds to live, bytes, incarnation, then cell and
+/// epoch of each tag. Answers 0 if it is kept, 1 if a tag moved on, 2 if the lease is another's, 3 if there is no room.
 const STORE: &str = r"
 if ARGV[1] ~= '' and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 2 end
 local fields = {'inc'}
@@ -89,9 +91,9 @@ if done.err then return 3 end
 return 0
 ";
 
-/// Keys: lease, fence. Arguments: milliseconds to live. Answers 1 and the token of a new lease; or 0, the token of the one who has it,
-/// and how many milliseconds are left; or 2 if there is no room. The token is the server's time in microseconds, or one more than the
-/// last: it grows also after the last one was lost.
+/// Keys: lease, fence. Arguments: milliseconds to live. Answers 1 and the token of a new lease; or 0, the token of the
+/// one who has it, and how many milliseconds are left; or 2 if there is no room. The token is the server's time in
+/// microseconds, or one more than the last: it grows also after the last one was lost.
 const LEASE: &str = r"
 local held = redis.call('GET', KEYS[1])
 if held then return {0, held, redis.call('PTTL', KEYS[1])} end

@@ -56,8 +56,8 @@ impl RedisTier {
         Ok(())
     }
 
-    /// Moves the epochs of tags on: at once on this machine, within the budget in Redis. What Redis did not take, or took without an
-    /// answer, stays untold until the housekeeper has sent it again.
+    /// Moves the epochs of tags on: at once on this machine, within the budget in Redis. What Redis did not take, or
+    /// took without an answer, stays untold until the housekeeper has sent it again.
     pub(super) async fn move_on(&self, tags: &[Tag]) {
         let began = Instant::now();
         let mut cells: Vec<_> = tags.iter().map(|tag| (tag.cell(), self.machine.epochs.bump(tag.as_str()))).collect();
@@ -107,8 +107,8 @@ impl RedisTier {
         answers::epochs(&answer.value, answer.server, cells)
     }
 
-    /// Ends the incarnation that Redis calls `ending` and begins another: no entry from before is answered. Tells what counts then,
-    /// which is another's number if another machine did the same at the same time.
+    /// Ends the incarnation that Redis calls `ending` and begins another: no entry from before is answered. Tells what
+    /// counts then, which is another's number if another machine did the same at the same time.
     pub(super) async fn renew_epochs(
         &self,
         ending: Option<String>,

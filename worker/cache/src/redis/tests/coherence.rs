@@ -124,7 +124,8 @@ async fn a_failover_there_and_back_revives_nothing() {
     replica.tell::<()>(&["REPLICAOF", "NO", "ONE"]);
     proxy.lead_to(replica.port());
     one.settled().await;
-    // The first master comes back as the run of the server it was, with the data of the second, which never knew of the bump.
+    // The first master comes back as the run of the server it was, with the data of the second, which never knew of the
+    // bump.
     master.follow(&replica);
     master.tell::<()>(&["REPLICAOF", "NO", "ONE"]);
     proxy.lead_to(master.port());

@@ -14,7 +14,8 @@ const MACHINES: usize = 3;
 const TASKS: usize = 4;
 const PAIRS: usize = 2_500;
 
-/// Writes and reads of one task, over keys of its own: each write is followed by reads of random processes of random machines.
+/// Writes and reads of one task, over keys of its own: each write is followed by reads of random processes of random
+/// machines.
 async fn write_and_read(task: usize, processes: Arc<Vec<Process>>) -> (usize, usize) {
     let mut truth = HashMap::new();
     let (mut stale, mut hits) = (0, 0);
@@ -94,7 +95,8 @@ async fn a_tracked_machine_reads_its_own_writes_and_hears_of_others_soon() {
     let at = |share: usize| delays_us[(delays_us.len() - 1) * share / 1000];
     let [p50, p99, p999, most] = [500, 990, 999, 1000].map(at);
     println!(
-        "{stale} stale reads after 2000 bumps; the last began so many ns after it: p50 {p50}, p99 {p99}, p99.9 {p999}, most {most}"
+        "{stale} stale reads after 2000 bumps; the last began so many ns after it: \
+         p50 {p50}, p99 {p99}, p99.9 {p999}, most {most}"
     );
     assert!(most < 1_000_000_000, "{most} ns");
 }

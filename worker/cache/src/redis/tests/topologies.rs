@@ -5,7 +5,8 @@ use task_mcp_test_servers::{Cluster, RedisServer, Sentinels};
 
 use super::*;
 
-/// Reads and writes go on over a failover: each value that was written and bumped is the one that is read, or nothing is.
+/// Reads and writes go on over a failover: each value that was written and bumped is the one that is read, or nothing
+/// is.
 async fn goes_on(one: &Process, two: &Process, fail_over: impl FnOnce() + Send + 'static) {
     let failing = tokio::task::spawn_blocking(fail_over);
     let (mut number, mut hits_after) = (0_u64, 0);
