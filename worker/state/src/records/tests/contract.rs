@@ -1,8 +1,7 @@
 //! What every place promises.
 
-use std::sync::OnceLock;
-
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use task_mcp_test_servers::RedisServer;
 use tokio::runtime::Builder;
 
@@ -165,9 +164,6 @@ async fn what_is_too_large_is_refused(place: Place) {
     assert_eq!(records.list(Kind::Revocation, &longest, "", 9).await.unwrap().len(), 1);
 }
 
-/// One for all cases; the process that started it ends it.
-static SERVER: OnceLock<RedisServer> = OnceLock::new();
-
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8, u8),
@@ -215,15 +211,16 @@ async fn seen(records: &Records, step: &Step) -> String {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn all_places_behave_alike(steps in prop::collection::vec(any_step(), 1..24)) {
-        let server = SERVER.get_or_init(RedisServer::start);
+#[test]
+fn all_places_behave_alike() {
+    // One server for all cases, which ends with them.
+    let server = RedisServer::start();
+    let config = ProptestConfig { failure_persistence: None, cases: 24, ..ProptestConfig::default() };
+    let steps = prop::collection::vec(any_step(), 1..24);
+    let tried = TestRunner::new(config).run(&steps, |steps| {
         server.tell::<()>(&["FLUSHALL"]);
         Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let places = [in_memory(), in_files(), in_redis_of(server)];
+            let places = [in_memory(), in_files(), in_redis_of(&server)];
             for step in &steps {
                 let mut all = Vec::new();
                 for place in &places {
@@ -232,6 +229,7 @@ proptest! {
                 prop_assert!(all.iter().all(|one| *one == all[0]), "{:?}: {:?}", step, all);
             }
             Ok(())
-        })?;
-    }
+        })
+    });
+    tried.unwrap();
 }
