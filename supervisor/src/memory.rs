@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::Signal;
 use task_mcp_scoreboard::{Commons, Plan, Scoreboard, Series};
 use tracing::warn;
 
@@ -38,6 +39,14 @@ impl SharedMemory {
     pub(crate) fn forget(&self, pid: u32) {
         self.commons.addresses().forget(pid);
         self.commons.leases().forget(pid);
+    }
+
+    /// A process died of `signal`. If that is what somebody dies of whose map holds other bytes than were written, as when a file is
+    /// truncated or overwritten, all processes go on with another file of the embedded cache: else the next would die as well.
+    pub(crate) fn suspect(&self, signal: i32) {
+        if [Signal::BUS, Signal::SEGV, Signal::ABORT].iter().any(|one| one.as_raw() == signal) {
+            self.commons.leave_cache_generation(self.commons.cache_generation());
+        }
     }
 
     /// The same for those who hold something and are no longer alive: whoever should have reaped them died before them.
@@ -109,6 +118,15 @@ mod tests {
         assert_eq!((used.commons.incarnation(), used.commons.epochs().current("change:x")), (left.incarnation(), 1));
         let other = shared(File::open("/dev/null").unwrap().into());
         assert_ne!(other.commons.incarnation(), left.incarnation());
+    }
+
+    #[test]
+    fn who_dies_of_its_memory_is_not_followed_by_others_who_die_of_the_same_file() {
+        let shared = SharedMemory::create(3, crate::series(), None).unwrap();
+        for (signal, generation) in [(9, 0), (15, 0), (7, 1), (11, 2), (6, 3)] {
+            shared.suspect(signal);
+            assert_eq!(shared.commons.cache_generation(), generation);
+        }
     }
 
     #[test]

@@ -144,3 +144,28 @@ fn an_edit_by_hand_ends_every_result_that_depends_on_it() {
     tree.add_ready_change("not-yet");
     eventually(Duration::from_secs(1), "what was missing is there", || missing().outcome.ok());
 }
+
+#[test]
+fn a_result_is_kept_for_those_it_is_for_until_a_write() {
+    const TOKENS: [&str; 2] = ["first-token-0123456789", "second-token-0123456789"];
+    let tree = Tree::new();
+    let tokens = format!("[\"{}\", \"{}\"]", TOKENS[0], TOKENS[1]);
+    let server = Server::build(tree.root()).fixture().set("server.workers", 4).set("auth.tokens", tokens).start();
+    let ask = |token: &str, tool: &str| {
+        let caller = Caller::new(&server, Dialect::Modern).with_token(token);
+        caller.call(tool, json!({ "key": "one" })).ok()
+    };
+    let hits = |tool| server.metrics().sum("task_mcp_cache_calls_total", &[("tool", tool), ("outcome", "hit")]);
+    for tool in ["test_cached", "test_cached_public"] {
+        let answers: Vec<Vec<Value>> = TOKENS.iter().map(|token| (0..20).map(|_| ask(token, tool)).collect()).collect();
+        assert!(hits(tool) > 10.0, "{tool}: most of 40 calls find what another worker has computed");
+        let shared = answers[0].iter().any(|answer| answers[1].contains(answer));
+        assert_eq!(shared, tool == "test_cached_public", "{tool}: {answers:?}");
+        for token in TOKENS {
+            let latest = server.runs(&format!("{tool}.one"));
+            ask(token, "test_write");
+            let count = ask(token, tool)["count"].as_u64().unwrap();
+            assert!(count > latest as u64, "{tool}: nothing from before the write: {count}");
+        }
+    }
+}

@@ -3,9 +3,9 @@
 use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
-use task_mcp_bench::{Request, Response};
+use task_mcp_bench::{Request, Response, fetch};
 
-use crate::support::{Caller, Dialect, Server, Tree, eventually, modern, modern_call};
+use crate::support::{Caller, Dialect, Server, Tree, eventually, modern, modern_call, runs_in};
 
 const KEY: &str = "dev.task-mcp/idempotencyKey";
 
@@ -118,4 +118,67 @@ fn a_call_that_reads_does_not_mind_a_key() {
         assert!(answer.text().contains(&format!("\\\"key\\\":\\\"{key}\\\"")), "{}", answer.text());
         assert_eq!(answer.header("idempotency-replayed"), None);
     }
+}
+
+#[test]
+fn repeats_to_any_worker_run_once() {
+    const WRITES: usize = 10;
+    const REPEATS: usize = 12;
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().set("server.workers", 4).start();
+    server.wait_workers(4, &[]);
+    for number in 0..WRITES {
+        let (key, arguments) = (format!("k-{number}"), json!({ "key": format!("w{number}"), "ms": 50 }));
+        let answers: Vec<Response> = thread::scope(|scope| {
+            // A connection each, so that any worker may get any of them.
+            let repeat = || {
+                eventually(Duration::from_secs(10), "it is answered", || {
+                    let answer = write(&server, Dialect::Modern, &key, &arguments);
+                    (!answer.text().contains("IDEMPOTENCY_IN_PROGRESS")).then_some(answer)
+                })
+            };
+            let repeats: Vec<_> = (0..REPEATS).map(|_| scope.spawn(repeat)).collect();
+            repeats.into_iter().map(|repeat| repeat.join().unwrap()).collect()
+        });
+        assert!(answers.iter().all(|answer| answer.body == answers[0].body), "all get the first answer");
+        assert!(answers[0].text().contains("\"isError\":false"), "{}", answers[0].text());
+        assert_eq!(server.runs(&format!("test_write.w{number}")), 1);
+    }
+}
+
+#[test]
+fn what_became_of_a_write_of_a_killed_worker_is_said_to_be_unknown_also_after_a_restart() {
+    let tree = Tree::new();
+    let state = tempfile::tempdir().unwrap();
+    let start = || {
+        let builder = Server::build(tree.root()).fixture().set("server.workers", 1);
+        builder.set("supervisor.state_dir", state.path().display()).shared(state.path()).start()
+    };
+    let server = start();
+    let done = write(&server, Dialect::Modern, "done", &json!({ "key": "done" }));
+    let lost = json!({ "key": "lost", "ms": 20_000 });
+    let began = || runs_in(state.path(), "test_write.lost");
+    thread::scope(|scope| {
+        let request = modern_call("test_write", lost.clone()).header("Idempotency-Key", "lost");
+        let limit = Duration::from_secs(20);
+        let address = server.address();
+        let first = scope.spawn(move || fetch(address, &request, limit).is_err());
+        eventually(Duration::from_secs(5), "it runs", || (began() == 1).then_some(()));
+        let victim = server.kill_worker();
+        server.wait_workers(1, &[victim]);
+        assert!(first.join().unwrap(), "its client learns nothing");
+        let unknown = || {
+            let answer = write(&server, Dialect::Modern, "lost", &lost).text();
+            assert!(!answer.contains("\"isError\":false"), "it is never run again: {answer}");
+            answer.contains("OUTCOME_UNKNOWN").then_some(answer)
+        };
+        // A worker that lives says so every few seconds; until its last word is too old, it may be running still.
+        let answer = eventually(Duration::from_secs(30), "the loss is known", unknown);
+        assert!(answer.contains("hint"), "{answer}");
+    });
+    drop(server);
+    let server = start();
+    assert!(write(&server, Dialect::Modern, "lost", &lost).text().contains("OUTCOME_UNKNOWN"));
+    assert_eq!(write(&server, Dialect::Modern, "done", &json!({ "key": "done" })).body, done.body);
+    assert_eq!((began(), runs_in(state.path(), "test_write.done")), (1, 1));
 }

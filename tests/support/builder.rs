@@ -96,7 +96,6 @@ impl ServerBuilder {
 
     /// Where the fixture's tools count their runs and keep their registers, instead of the server's folder: for several servers
     /// that are to count together.
-    #[allow(dead_code, reason = "for tests of several instances")]
     pub fn shared(mut self, folder: &Path) -> Self {
         for (variable, name) in SHARED {
             self.environment.push((variable.to_owned(), folder.join(name)));

@@ -38,9 +38,7 @@ pub use load::{Load, steady};
 pub use metrics::Metrics;
 pub use process::{Process, Signal, Usage, signal};
 pub use rpc::{Answer, META, Session, modern, modern_call};
-pub use server::Server;
-#[allow(unused_imports, reason = "for tests of several instances")]
-pub use server::runs_in;
+pub use server::{Server, runs_in};
 pub use shared::Shared;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};

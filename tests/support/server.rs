@@ -248,7 +248,6 @@ impl Drop for Server {
 }
 
 /// The same for servers that [share](ServerBuilder::shared) a folder.
-#[allow(dead_code, reason = "for tests of several instances")]
 pub fn runs_in(folder: &Path, name: &str) -> usize {
     fs::metadata(folder.join(COUNTS).join(name)).map_or(0, |file| file.len().try_into().expect("it fits"))
 }

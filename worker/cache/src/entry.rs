@@ -7,7 +7,7 @@
 //! 4    version of this form, 1
 //! 5    flags: 1 the value is an error, 2 the body is compressed (LZ4 block)
 //! 6    number of epochs, 16 bits
-//! 8    checksum of all other bytes (XXH3, 64 bits, the key's word as its seed)
+//! 8    checksum of what follows (XXH3, 64 bits; its seed is the key's word, exclusive or the first eight bytes)
 //! 16   incarnation of the epochs
 //! 24   when the computation ended, in milliseconds since 1970
 //! 32   fresh for so many milliseconds, 32 bits
@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use task_mcp_telemetry::CacheFault;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::tier::{Entry, Stamps};
 use crate::{Key, Value};
@@ -216,18 +216,22 @@ impl<'a> Sealed<'a> {
         if checksum(key, self.all) != self.checksum {
             return Err(CacheFault::Corrupt);
         }
+        let unpacked;
         let body = if self.flags & FLAG_COMPRESSED == 0 {
-            Bytes::copy_from_slice(self.body)
+            self.body
         } else {
-            Bytes::from(lz4_flex::block::decompress(self.body, bytes).map_err(|_| CacheFault::Corrupt)?)
+            unpacked = lz4_flex::block::decompress(self.body, bytes).map_err(|_| CacheFault::Corrupt)?;
+            &unpacked
         };
-        if body.len() != bytes {
+        let (first, second) = body.split_at_checked(self.first_bytes).ok_or(CacheFault::Corrupt)?;
+        if second.len() != self.second_bytes {
             return Err(CacheFault::Corrupt);
         }
+        let first = Bytes::copy_from_slice(first);
         Ok(if self.flags & FLAG_ERROR == 0 {
-            Value::Result { text: body.slice(self.first_bytes..), structured: body.slice(..self.first_bytes) }
+            Value::Result { structured: first, text: Bytes::copy_from_slice(second) }
         } else {
-            Value::Error(body)
+            Value::Error(first)
         })
     }
 
@@ -254,11 +258,9 @@ fn compressed(first: &[u8], second: &[u8], compress_bytes: u64) -> Option<Vec<u8
 }
 
 fn checksum(key: &Key, all: &[u8]) -> u64 {
-    let mut hasher = Xxh3::with_seed(key.word());
-    let (before, after) = all.split_at(CHECKSUM_AT.min(all.len()));
-    hasher.update(before);
-    hasher.update(after.get(size_of::<u64>()..).unwrap_or_default());
-    hasher.digest()
+    let before = all.first_chunk::<CHECKSUM_AT>().copied().map_or(0, u64::from_le_bytes);
+    let after = all.get(CHECKSUM_AT + size_of::<u64>()..).unwrap_or_default();
+    xxh3_64_with_seed(after, key.word() ^ before)
 }
 
 fn milliseconds(time: Duration) -> u32 {

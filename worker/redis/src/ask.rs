@@ -166,11 +166,11 @@ async fn connected(shared: &Shared, deadline: tokio::time::Instant) -> Result<Ar
     let mut link = shared.link.subscribe();
     loop {
         match &*link.borrow_and_update() {
-            Link::Up(connection) => return Ok(Arc::clone(connection)),
+            Link::Up(connection) if !connection.is_given_up() => return Ok(Arc::clone(connection)),
             Link::Down { reason, .. } => {
                 return Err(RedisError::Unavailable(Unreachable::Down { reason: reason.to_string() }));
             }
-            Link::Connecting => {}
+            Link::Up(_) | Link::Connecting => {}
         }
         if !matches!(timeout_at(deadline, link.changed()).await, Ok(Ok(()))) {
             return Err(RedisError::Unavailable(Unreachable::Connecting));

@@ -61,9 +61,13 @@ impl End {
         self.told.notify_one();
     }
 
+    fn reason(&self) -> Option<&'static str> {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn wait(&self) -> &'static str {
         loop {
-            if let Some(reason) = *self.reason.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(reason) = self.reason() {
                 return reason;
             }
             self.told.notified().await;
@@ -109,6 +113,11 @@ impl Connection {
     /// Says that it must not be used any more.
     pub(crate) fn give_up(&self, reason: &'static str) {
         self.end.tell(reason);
+    }
+
+    /// Whether it must not be used any more. The task that keeps it may not have noticed yet.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.end.reason().is_some()
     }
 
     /// Waits until it must not be used any more, and says why. For one task.

@@ -38,7 +38,7 @@ impl Gathered {
     pub(super) fn join(&mut self, other: Self) {
         self.tags.extend(other.tags);
         self.index |= other.index;
-        if self.tags.len() > TAGS_MAX {
+        if self.tags.len() > TAGS_MAX || self.tags.contains(&tags::everything()) {
             *self = Self::everything();
         }
     }

@@ -197,3 +197,38 @@ type Identity = (u64, u64, Option<SystemTime>);
 fn identity(tree: &Path) -> Option<Identity> {
     fs::symlink_metadata(tree).ok().map(|folder| (folder.dev(), folder.ino(), folder.created().ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
+
+    use super::*;
+
+    #[test]
+    fn the_index_moves_on_before_anybody_hears_of_the_tags() {
+        let commons = Commons::create().unwrap();
+        let scoreboard = Scoreboard::create(&Plan { seats: 1, series: task_mcp_telemetry::plan(&[], &[]) }).unwrap();
+        let metrics = task_mcp_telemetry::Metrics::bind(&scoreboard, &scoreboard.seat(0).unwrap(), &[], &[]).unwrap();
+        let (touched, mut heard) = mpsc::channel(1);
+        touched.try_send(Vec::new()).unwrap();
+        let tree = TreeWatch {
+            tree: PathBuf::new(),
+            poll: Duration::ZERO,
+            epoch: TreeEpoch::new(commons.epochs()),
+            touched,
+            seen: metrics.tree_changes_seen,
+        };
+        let index = TreeEpoch::new(commons.epochs());
+        let bumping = thread::spawn(move || tree.bump(&Gathered::everything()));
+        // There is no room to tell the tags yet.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while index.current() == 0 {
+            assert!(Instant::now() < deadline, "the index waits for the tags");
+            thread::yield_now();
+        }
+        assert_eq!(heard.blocking_recv().unwrap(), []);
+        assert_eq!(heard.blocking_recv().unwrap(), Gathered::everything().tags());
+        bumping.join().unwrap();
+    }
+}

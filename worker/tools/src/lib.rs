@@ -1,10 +1,11 @@
 //! Tools: what they are, who runs them, and the ones built in.
 //!
 //! # Layout
-//! - `tool`: the trait, and what a call knows of its caller
+//! - `tool`: the trait: what a tool says of itself, and how its results are kept
+//! - `call`: what a call brings beside its arguments; `principal`: who calls; `idempotency`: the key of a write sent again
 //! - `error`: what a caller is told when a tool cannot or will not
 //! - `registry`: the tools of a process by name, with their compiled schemas
-//! - `arguments`: the JSON text of a call, read strictly
+//! - `arguments`: the JSON text of a call, read strictly; `canonical`: one text for all ways to write it
 //! - `executor`: the one path every call takes, whatever dialect it came in
 //! - `panics`: in a tool an error of one call, elsewhere the end of the process
 //! - `pool`: bounded threads for work that blocks or computes
@@ -14,6 +15,9 @@
 //! - Nothing here knows HTTP or actix: a dialect hands in a name and the JSON text of the arguments, and wraps what comes back.
 //! - A panic in a tool becomes an error of that call and is counted; the process lives on.
 //! - A tool that writes is never cut off by its deadline: its caller learns what became of the write.
+//! - Nor by the end of its caller: a write is a task of its own, and a process that takes leave waits for it.
+//! - What a write may have changed is bumped before the write is answered, whatever came of it, and after the store's index has moved on.
+//! - A private result is answered to the same tenant, principal and scopes only; the token never enters a key.
 //! - Nothing blocks the thread that calls the executor: such work goes to the pool, whose queue has a limit.
 
 mod arguments;

@@ -23,7 +23,8 @@ struct Identity {
     name: String,
     tenant: Option<String>,
     scopes: Scopes,
-    /// Of the above: computed once, used by every call.
+    /// Hashes of the above: computed once, used by every call.
+    person: [u8; 32],
     partition: [u8; 32],
 }
 
@@ -35,8 +36,9 @@ impl Principal {
 
     /// The principal of that name and tenant, with these scopes.
     pub fn of(name: &str, tenant: Option<&str>, scopes: Scopes) -> Self {
+        let person = *Key::of(&person(name, tenant)).as_bytes();
         let partition = partition(name, tenant, &scopes);
-        Self(Arc::new(Identity { name: name.to_owned(), tenant: tenant.map(str::to_owned), scopes, partition }))
+        Self(Arc::new(Identity { name: name.to_owned(), tenant: tenant.map(str::to_owned), scopes, person, partition }))
     }
 
     /// The one everybody is where no token is asked for.
@@ -67,14 +69,25 @@ impl Principal {
     pub(crate) fn partition(&self) -> &[u8; 32] {
         &self.0.partition
     }
+
+    /// A hash of tenant and name: who it is, whatever it may do today. What is sent again is the same call also when its sender has
+    /// got another scope meanwhile.
+    pub(crate) fn person(&self) -> &[u8; 32] {
+        &self.0.person
+    }
 }
 
-fn partition(name: &str, tenant: Option<&str>, scopes: &Scopes) -> [u8; 32] {
+fn person<'a>(name: &'a str, tenant: Option<&'a str>) -> Vec<&'a [u8]> {
     let mut parts: Vec<&[u8]> = vec![name.as_bytes()];
     match tenant {
         Some(tenant) => parts.extend([b"tenant".as_slice(), tenant.as_bytes()]),
         None => parts.push(b"no tenant"),
     }
+    parts
+}
+
+fn partition(name: &str, tenant: Option<&str>, scopes: &Scopes) -> [u8; 32] {
+    let mut parts = person(name, tenant);
     match scopes {
         Scopes::All => parts.push(b"all scopes"),
         Scopes::Of(scopes) => {
@@ -105,6 +118,8 @@ mod tests {
                 Principal::of(name, tenant.as_deref(), scopes.clone())
             };
             prop_assert_eq!(of(&one).partition() == of(&other).partition(), one == other);
+            let same_person = (&one.0, &one.1) == (&other.0, &other.1);
+            prop_assert_eq!(of(&one).person() == of(&other).person(), same_person);
         }
     }
 

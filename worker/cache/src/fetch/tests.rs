@@ -16,9 +16,9 @@ use crate::testing::{counted, eventually, faults, metrics, settings, value};
 use crate::tier::{Entry, Found, Lease, Looked, Stamps, Tier, Token};
 use crate::{Key, Tag, Value};
 
-/// A tier in the memory of the test. Clones are processes that share it.
+/// A tier in the memory of the test. Clones are processes that share it; each has its own way to the leases, which may be long.
 #[derive(Debug, Clone, Default)]
-struct Memory(Arc<State>);
+struct Memory(Arc<State>, Duration);
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,6 +66,7 @@ impl Tier for Memory {
     }
 
     async fn lease(&self, key: &Key) -> Lease {
+        tokio::time::sleep(self.1).await;
         if let Some((holder, left)) = self.holder(key) {
             return Lease::Held { left, holder };
         }
@@ -397,6 +398,20 @@ async fn a_long_computation_keeps_its_lease() {
     tokio::time::sleep(LEASE * 3).await;
     assert_eq!(fixture.fetch(&fixture.two, "w").await.unwrap().value, value("v"));
     slow.await.unwrap().unwrap();
+    assert_eq!(fixture.runs(), 1);
+    fixture.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_the_lease_after_another_has_stored_does_not_compute() {
+    let fixture = fixture();
+    let commons = Commons::create().unwrap();
+    let far = Memory(Arc::clone(&fixture.tier.0), WORK * 2);
+    let far = Engine::new(far, fixture.one.terms.clone(), &commons, fixture.one.metrics.clone());
+    let late = tokio::spawn(fixture.fetch(&Arc::new(far), "again"));
+    let first = tokio::spawn(fixture.fetch(&fixture.one, "v"));
+    assert_eq!(text(&first.await.unwrap()), (value("v"), CacheOutcome::Miss));
+    assert_eq!(text(&late.await.unwrap()), (value("v"), CacheOutcome::Coalesced));
     assert_eq!(fixture.runs(), 1);
     fixture.settle().await;
 }

@@ -29,6 +29,8 @@ struct House<'a> {
     tier: &'a RedisTier,
     /// The server whose bumps are heard.
     joined: Option<ServerId>,
+    /// Whether it was said that they are not.
+    said_lost: bool,
     /// The server at which the present incarnation was adopted.
     adopted_at: Option<ServerId>,
     /// Whether what is known follows from what was read at `adopted_at` and what was heard since.
@@ -48,6 +50,7 @@ impl RedisTier {
         let mut house = House {
             tier: self,
             joined: None,
+            said_lost: false,
             adopted_at: None,
             in_step: false,
             fell_in: false,
@@ -75,6 +78,9 @@ impl House<'_> {
         match heard {
             Heard::Joined { server } => {
                 self.joined = Some(server);
+                if std::mem::take(&mut self.said_lost) {
+                    tracing::info!("Bumps in Redis are heard again.");
+                }
                 self.fall_in().await;
             }
             Heard::Message { payload, .. } => {
@@ -91,7 +97,7 @@ impl House<'_> {
             Heard::Lost { reason } => {
                 self.joined = None;
                 self.distrust();
-                if self.tier.tracked {
+                if self.tier.tracked && !std::mem::replace(&mut self.said_lost, true) {
                     tracing::warn!(reason, "Bumps in Redis are not heard; every read asks Redis until they are again.");
                 }
             }
@@ -112,7 +118,11 @@ impl House<'_> {
             self.untold.iter().filter_map(left).filter(|(cell, epoch)| self.is_untold(*cell, *epoch)).collect();
         self.tier.metrics.pending_bumps.set(i64::try_from(left.len()).unwrap_or(i64::MAX));
         self.untold = untold;
-        self.catch_up(&left).await;
+        if !left.is_empty() {
+            // No line in the log: Redis answers, and a worker was too slow for its budget, or died.
+            let sent = self.catch_up(&left).await;
+            tracing::debug!(sent, "Redis was told of changes that were left untold.");
+        }
         self.make_sure(subscription).await;
     }
 
@@ -197,7 +207,10 @@ impl House<'_> {
         }
         (self.in_step, self.fell_in) = (true, true);
         let untold = self.tier.machine.all_untold();
-        self.catch_up(&untold).await;
+        let sent = self.catch_up(&untold).await;
+        if sent > 0 {
+            tracing::info!(sent, "Redis was told of changes from the time it could not be.");
+        }
     }
 
     /// All fields of the epochs. What is no hash is taken for an empty one.
@@ -223,10 +236,11 @@ impl House<'_> {
         self.adopted_at = Some(server);
     }
 
-    /// Sends bumps that were not told.
-    async fn catch_up(&self, untold: &[(usize, u64)]) {
-        if !untold.is_empty() && self.tier.tell(untold, PATIENCE).await.is_ok() {
-            tracing::info!(tags = untold.len(), "Redis was told of changes it did not know of.");
+    /// Sends bumps that were not told; of how many cells.
+    async fn catch_up(&self, untold: &[(usize, u64)]) -> usize {
+        match self.tier.tell(untold, PATIENCE).await {
+            Ok(()) => untold.len(),
+            Err(_) => 0,
         }
     }
 }

@@ -11,7 +11,7 @@ pub(super) struct Keys {
     pub(super) epochs: String,
     /// The last fencing token given.
     pub(super) fence: String,
-    /// Channel of the bumps.
+    /// Channel of the bumps; no key, so it needs no slot and begins with the prefix itself.
     pub(super) bumps: String,
 }
 
@@ -25,8 +25,14 @@ impl Keys {
     /// The names below `prefix` for the store of that id.
     pub(super) fn new(prefix: &str, store_id: &str) -> Self {
         let hash = blake3::hash(store_id.as_bytes()).to_hex();
-        let base = format!("{{{prefix}:{}}}:", hash.get(..STORE_DIGITS).unwrap_or_default());
-        Self { epochs: format!("{base}epochs"), fence: format!("{base}fence"), bumps: format!("{base}bumps"), base }
+        let store = hash.get(..STORE_DIGITS).unwrap_or_default();
+        let base = format!("{{{prefix}:{store}}}:");
+        Self {
+            epochs: format!("{base}epochs"),
+            fence: format!("{base}fence"),
+            bumps: format!("{prefix}:{store}:bumps"),
+            base,
+        }
     }
 
     /// Where the entry of a key lies.
@@ -55,7 +61,7 @@ mod tests {
         let keys = Keys::new("task-mcp", "files:/srv/a");
         let tag = |name: &str| name.split_once('}').unwrap().0.to_owned();
         let key = Key::of(&[b"k"]);
-        for name in [&keys.fence, &keys.bumps, &keys.entry(&key), &keys.lease(&key), &keys.every_entry()] {
+        for name in [&keys.fence, &keys.entry(&key), &keys.lease(&key), &keys.every_entry()] {
             assert_eq!(tag(name), tag(&keys.epochs));
         }
         assert!(keys.epochs.starts_with("{task-mcp:"));

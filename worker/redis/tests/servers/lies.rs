@@ -57,6 +57,7 @@ async fn answers_that_are_none_are_told_and_the_connection_is_made_anew() {
     let script = Arc::clone(&answer);
     let fake = Fake::scripted(move |_| Some(script.lock().unwrap().clone()));
     let world = open(&settings(&fake.url));
+    let mut connects = 0;
     for (bytes, expected) in [
         // Of another type.
         (&b"*2\r\n:1\r\n:2\r\n"[..], "nonsense"),
@@ -70,6 +71,8 @@ async fn answers_that_are_none_are_told_and_the_connection_is_made_anew() {
         *answer.lock().unwrap() = b"$5\r\nvalue\r\n".to_vec();
         let well = world.answer("a server that is well again is asked").await;
         assert_eq!(well.value.as_deref(), Some("value"));
+        assert!(world.connects() > connects, "on a new connection");
+        connects = world.connects();
         *answer.lock().unwrap() = bytes.to_vec();
         let before = world.failures(expected);
         let started = Instant::now();
@@ -149,8 +152,12 @@ async fn a_server_that_hangs_up_on_every_command_is_not_stormed() {
     let fake = Fake::scripted(|_| None);
     let world = open(&settings(&fake.url));
     let started = Instant::now();
+    let mut opened = false;
     while started.elapsed() < Duration::from_secs(2) {
-        assert!(world.get(SHORT).await.is_err());
+        let error = world.get(SHORT).await.unwrap_err();
+        opened |= matches!(error, RedisError::Breaker { .. });
+        assert!(!opened || world.breaker_open(), "that it can be connected to is no proof");
     }
+    assert!(opened);
     assert!(fake.accepted() < 40, "{} connections", fake.accepted());
 }

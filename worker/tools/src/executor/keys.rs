@@ -65,9 +65,8 @@ pub(super) fn for_ledger(executor: &Executor, admitted: &Admitted, key: &Idempot
     let Admitted { entry, call, arguments, .. } = admitted;
     let store = executor.0.backing.store_id.as_bytes();
     let tool = entry.name.as_bytes();
-    let partition = call.principal.partition();
-    // Hashed: what a client calls a key is nobody's business, and may be as long as it likes.
-    let hash = Key::of(&[b"idempotency", store, partition, tool, key.as_str().as_bytes()]);
+    // Hashed: what a client calls a key is nobody's business.
+    let hash = Key::of(&[b"idempotency", store, call.principal.person(), tool, key.as_str().as_bytes()]);
     let mut text = String::with_capacity(64);
     let _ = write!(text, "{hash}");
     let mut hasher = blake3::Hasher::new_derive_key(FINGERPRINT);

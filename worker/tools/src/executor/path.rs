@@ -11,9 +11,9 @@ use super::validate::validated;
 use super::{Answer, Cut, Executor, Limits, refusals};
 use crate::call::Call;
 use crate::error::ToolError;
-use crate::panics::guarded;
+use crate::panics::{Guarded, Panicked, guarded};
 use crate::registry::Entry;
-use crate::tool::CachePolicy;
+use crate::tool::{CachePolicy, Output};
 
 /// A call that may run: its tool, who calls, arguments that fit. It belongs to whoever runs it, who may outlive the caller.
 pub(super) struct Admitted {
@@ -39,12 +39,17 @@ impl Executor {
             answer = self.run(entry, call, arguments) => answer,
             _ = cut.wait_for(|cut| *cut >= cut_with) => Err(refusals::shutting_down(entry.read_only)).into(),
         };
+        self.count(entry, started, &answer);
+        answer
+    }
+
+    /// Counts a call that has come to its end.
+    pub(super) fn count(&self, entry: &Entry, started: Instant, answer: &Answer) {
         self.0.metrics.executed(entry.index, started.elapsed());
         if let Err(error) = &answer.outcome {
             let position = self.0.registry.error_codes().iter().position(|known| *known == error.code);
             self.0.metrics.failed(entry.index, position);
         }
-        answer
     }
 
     async fn run(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Answer {
@@ -73,6 +78,15 @@ impl Executor {
     /// What a call depends on, or what it may change.
     pub(super) fn tags(&self, admitted: &Admitted) -> Result<Vec<Tag>, ToolError> {
         guarded(|| admitted.entry.tool.tags(&admitted.arguments)).map_err(|_| self.panicked(&admitted.entry))
+    }
+
+    /// Runs the tool, within a guard from its first line on.
+    pub(super) async fn ran(
+        entry: &Entry,
+        call: &Call,
+        arguments: Value,
+    ) -> Result<Result<Output, ToolError>, Panicked> {
+        Guarded(guarded(|| entry.tool.call(call, arguments))?).await
     }
 
     /// Counts a panic; what the caller is told of it.

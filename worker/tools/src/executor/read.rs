@@ -11,15 +11,14 @@ use super::outcome::{fragments, from_value, to_value, within};
 use super::path::Admitted;
 use super::{Executor, refusals};
 use crate::error::ToolError;
-use crate::panics::{Guarded, Panicked};
+use crate::panics::Panicked;
 
 impl Executor {
     /// Runs the tool for this caller alone: when the caller leaves, it ends.
     pub(super) async fn read(&self, admitted: Admitted) -> Result<CallResult, ToolError> {
         let Admitted { entry, call, arguments, limits } = admitted;
         let _slot = entry.slots.take(limits.concurrency).ok_or_else(|| refusals::busy(limits.concurrency))?;
-        let running = Guarded(entry.tool.call(&call, arguments));
-        match timeout(limits.deadline, running).await {
+        match timeout(limits.deadline, Self::ran(&entry, &call, arguments)).await {
             Ok(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
             Ok(Err(Panicked)) => Err(self.panicked(&entry)),
             Err(_) => Err(refusals::too_slow(limits.deadline)),

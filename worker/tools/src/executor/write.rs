@@ -1,5 +1,8 @@
 //! Calls that write.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use task_mcp_mcp::CallResult;
 
 use super::outcome::fragments;
@@ -7,7 +10,7 @@ use super::path::Admitted;
 use super::slots::Slot;
 use super::{Answer, Executor, refusals};
 use crate::error::ToolError;
-use crate::panics::{Guarded, Panicked};
+use crate::panics::Panicked;
 use crate::tool::Aftermath;
 
 /// What a write came to.
@@ -26,16 +29,25 @@ impl Executor {
             return Err(refusals::busy(limit)).into();
         };
         let unfinished = Slot::beyond_limits(&self.0.writes);
-        let executor = self.clone();
+        let (executor, entry, started) = (self.clone(), Arc::clone(&admitted.entry), Instant::now());
+        let caller = Arc::new(());
+        let waits = Arc::downgrade(&caller);
         let running = tokio::spawn(async move {
             let _until_the_end = (slot, unfinished);
-            match admitted.call.idempotency().cloned() {
+            let answer = match admitted.call.idempotency().cloned() {
                 Some(key) => executor.write_once(&key, admitted).await,
                 None => executor.written(admitted).await.outcome.into(),
+            };
+            // Else whoever waits for it counts it.
+            if waits.strong_count() == 0 {
+                executor.count(&entry, started, &answer);
             }
+            answer
         });
         // The task cannot panic, and nobody cancels it: what can be lost is the runtime, at the end of the process.
-        running.await.unwrap_or_else(|_| Err(refusals::shutting_down(false)).into())
+        let answer = running.await.unwrap_or_else(|_| Err(refusals::shutting_down(false)).into());
+        drop(caller);
+        answer
     }
 
     /// Runs the tool, and says what may have changed, whatever came of it: before anybody is answered, nothing older can be read.
@@ -45,7 +57,7 @@ impl Executor {
             Err(error) => return Written { outcome: Err(error), aftermath: Aftermath::NothingDone },
         };
         let Admitted { entry, call, arguments, .. } = admitted;
-        let finished = Guarded(entry.tool.call(&call, arguments)).await;
+        let finished = Self::ran(&entry, &call, arguments).await;
         if !tags.is_empty() {
             self.0.backing.cache.bump(&tags).await;
         }

@@ -125,7 +125,7 @@ async fn a_server_that_hangs_costs_the_budget_at_most() {
     let took = async |what: &str, done: &mut (dyn Future<Output = ()> + Unpin + Send)| {
         let began = Instant::now();
         done.await;
-        assert!(began.elapsed() < Duration::from_millis(150), "{what} took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(500), "{what} took {:?}", began.elapsed());
     };
     took("look", &mut Box::pin(async { assert!(matches!(one.look("k").await, Looked::Untrusted)) })).await;
     took("lease", &mut Box::pin(async { assert!(matches!(one.tier.lease(&key("k")).await, Lease::None)) })).await;

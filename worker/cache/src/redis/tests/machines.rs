@@ -1,11 +1,14 @@
 //! Many machines: what one has written, all read.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 
 use rand::RngExt;
+use task_mcp_config::settings::CacheBackend;
 use task_mcp_test_servers::RedisServer;
 
 use super::*;
+use crate::{Cache, Computed, Wanted};
 
 const MACHINES: usize = 3;
 const TASKS: usize = 4;
@@ -94,4 +97,50 @@ async fn a_tracked_machine_reads_its_own_writes_and_hears_of_others_soon() {
         "{stale} stale reads after 2000 bumps; the last began so many ns after it: p50 {p50}, p99 {p99}, p99.9 {p999}, most {most}"
     );
     assert!(most < 1_000_000_000, "{most} ns");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_callers_on_two_machines_one_computes() {
+    let server = RedisServer::start();
+    let machines = machines(&server.url(), Coherence::Strict, 2).await;
+    let (metrics, _scoreboard) = metrics();
+    let cache = |machine: &Machinery| {
+        let (metrics, redis) = (metrics.cache.clone(), metrics.cache_redis.clone());
+        Cache::open(&with_redis(&machine.settings), "store", &machine.commons, metrics, redis).unwrap()
+    };
+    let caches: Vec<_> = (0..8).map(|number| cache(&machines[number % 2])).collect();
+    for (number, cache) in caches.iter().enumerate() {
+        // Connected, and trusted.
+        eventually("it is in force", async || (cache.health().in_force == "redis").then_some(())).await;
+        assert!(
+            cache.fetch(wanted(&format!("warm {number}")), || async { Computed::Tell(value("v")) }).await.is_some()
+        );
+    }
+    let count = Arc::new(AtomicUsize::new(0));
+    let calls: Vec<_> = (0..64)
+        .map(|number| {
+            let (cache, count) = (caches[number % caches.len()].clone(), Arc::clone(&count));
+            let compute = move || async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Computed::Keep(value("v"))
+            };
+            tokio::spawn(async move { cache.fetch(wanted("k"), compute).await.unwrap().value })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), value("v"));
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+fn with_redis(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    settings.cache.backend = CacheBackend::Redis;
+    settings.cache.lease_ms = 1_000;
+    settings
+}
+
+fn wanted(name: &str) -> Wanted<'_> {
+    Wanted { key: key(name), tool: 0, name, tags: &[], ttl: None, stale: false }
 }

@@ -5,6 +5,7 @@ mod faults;
 mod machines;
 mod operations;
 mod proxy;
+mod topologies;
 
 use std::sync::Arc;
 use std::time::Duration;

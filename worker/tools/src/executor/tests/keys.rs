@@ -72,11 +72,13 @@ fn the_ledger_tells_principals_tools_and_arguments_apart() {
     let world = World::new();
     let key = IdempotencyKey::parse("k-1").unwrap();
     let (ada, bob) = (Principal::new("ada"), Principal::new("bob"));
+    let ada_with_less = Principal::of("ada", None, Scopes::Of(BTreeSet::from(["probe:write".to_owned()])));
     let of = |tool, principal, arguments, key| {
         for_ledger(&world.executor, &admitted(&world, tool, principal, arguments), key)
     };
     let (first, fingerprint) = of("probe.write", &ada, r#"{"n":1,"any":2}"#, &key);
     assert_eq!(of("probe.write", &ada, r#"{"any":2.0, "n":1}"#, &key), (first.clone(), fingerprint));
+    assert_eq!(of("probe.write", &ada_with_less, r#"{"n":1,"any":2}"#, &key), (first.clone(), fingerprint));
     let (same, other) = of("probe.write", &ada, r#"{"n":1}"#, &key);
     assert!(same == first && other != fingerprint, "the same key for another call is a conflict");
     assert_ne!(of("probe.write", &bob, "{}", &key).0, first);

@@ -93,6 +93,7 @@ impl Tool for Probe {
 
     fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
         self.runs.begun.fetch_add(1, Ordering::AcqRel);
+        assert!(arguments.get("do").and_then(Value::as_str) != Some("panic at once"), "on purpose");
         Box::pin(async move {
             let output = match arguments.get("do").and_then(Value::as_str) {
                 Some("panic") => panic!("on purpose"),
@@ -101,6 +102,10 @@ impl Tool for Probe {
                 Some("slow") => {
                     tokio::time::sleep(Duration::from_secs(3)).await;
                     Output::of(&json!({ "slow": true }))
+                }
+                Some("slow fail") => {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    Err(ToolError::new("EPROBE", "on purpose"))
                 }
                 Some("large") => Output::of(&"x".repeat(2_000)),
                 _ => Output::of(&json!({ "arguments": arguments, "run": self.runs.seen().0 })),

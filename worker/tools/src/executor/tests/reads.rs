@@ -43,11 +43,11 @@ async fn errors_and_panics_of_a_kept_read_are_told_as_they_are() {
     let world = World::new();
     let error = world.run("probe.kept", r#"{"do":"fail"}"#).await.unwrap_err();
     assert_eq!(error, ToolError::new("EPROBE", "on purpose"));
-    for bad in ["panic", "bad tags"] {
+    for bad in ["panic", "panic at once", "bad tags"] {
         let error = world.run("probe.kept", &json!({ "do": bad }).to_string()).await.unwrap_err();
         assert_eq!(error.code, code::INTERNAL_ERROR, "{bad}");
     }
-    assert_eq!(crate::testing::panics(&world.scoreboard), 2);
+    assert_eq!(crate::testing::panics(&world.scoreboard), 3);
     assert_eq!(world.run("probe.kept", r#"{"do":"large"}"#).await.unwrap_err().code, code::RESPONSE_TOO_LARGE);
 }
 

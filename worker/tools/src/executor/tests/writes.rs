@@ -1,10 +1,14 @@
+use task_mcp_telemetry::names;
+
 use super::*;
 use crate::code;
+use crate::testing::counted;
 
 #[tokio::test(start_paused = true)]
 async fn a_write_goes_on_without_its_caller() {
     let world = World::new();
-    let gone = tokio::time::timeout(Duration::from_millis(100), world.run("probe.write", r#"{"do":"slow"}"#)).await;
+    let slow = r#"{"do":"slow fail"}"#;
+    let gone = tokio::time::timeout(Duration::from_millis(100), world.run("probe.write", slow)).await;
     assert!(gone.is_err());
     assert_eq!(
         (world.runs.seen(), world.executor.unfinished()),
@@ -14,6 +18,10 @@ async fn a_write_goes_on_without_its_caller() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!((world.runs.seen(), world.executor.unfinished()), ((1, 1), 0));
     assert_eq!(world.commons.epochs().current("probe"), 1, "what it has changed is known");
+    let errors = |code| counted(&world.scoreboard, names::TOOL_ERRORS, &[("tool", "probe.write"), ("code", code)]);
+    assert_eq!(errors("EPROBE"), 1, "it is counted though nobody was told");
+    world.run("probe.write", r#"{"do":"fail"}"#).await.unwrap_err();
+    assert_eq!(errors("EPROBE"), 2, "and once if somebody was");
 }
 
 #[tokio::test]
