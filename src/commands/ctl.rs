@@ -47,7 +47,6 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
                 return Ok(ExitCode::FAILURE);
             }
         },
-        Response::Answer { .. } => {}
         Response::Failed { reason } | Response::Refused { reason } => {
             if !arguments.json {
                 print_error(&format!("task-mcp: {reason}\n"));
