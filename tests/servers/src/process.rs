@@ -13,11 +13,24 @@ use nix::{
 
 use crate::wait::{PATIENCE, eventually};
 
-/// One process, killed when it is dropped.
+/// One process, killed when it is dropped, and also when the test ends without dropping it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// Waits for the end of this process, and then kills the child.
+    guard: Child,
     log: PathBuf,
+}
+
+/// Reads from a pipe that nobody writes to: it ends with the process that holds its other end, whatever that dies of.
+fn guard(child: &Child) -> Child {
+    Command::new("sh")
+        .args(["-c", "read -r _; kill -9 \"$0\"", &child.id().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
 }
 
 impl Process {
@@ -33,7 +46,7 @@ impl Process {
             .stdout(output)
             .spawn()
             .expect("redis-server is installed (scripts/test installs it)");
-        Self { child, log }
+        Self { guard: guard(&child), child, log }
     }
 
     /// Polls `is_ready` until it is, or until the process has ended. False if it ended: its port was taken.
@@ -57,6 +70,9 @@ impl Process {
         // It may have ended by itself.
         _ = self.child.kill();
         _ = self.child.wait();
+        // Before its number can be another's.
+        _ = self.guard.kill();
+        _ = self.guard.wait();
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -10,7 +10,7 @@ use super::keys::Named;
 use super::outcome::{fragments, from_value, to_value, within};
 use super::path::Admitted;
 use super::{Executor, refusals};
-use crate::error::ToolError;
+use crate::error::{ToolError, code};
 use crate::panics::Panicked;
 
 impl Executor {
@@ -44,7 +44,9 @@ impl Executor {
             match &outcome {
                 Ok(_) => Computed::Keep(to_value(outcome)),
                 Err(error) if facts.contains(&error.code.as_ref()) => Computed::KeepBriefly(to_value(outcome)),
-                // Whoever else waits would only find the same: the tool panics, is slow, or has no room.
+                // Who came later has time left.
+                Err(error) if error.code == code::DEADLINE_EXCEEDED => Computed::TellOne(to_value(outcome)),
+                // Whoever else waits would only find the same: the tool panics, or has no room.
                 Err(_) => Computed::Tell(to_value(outcome)),
             }
         };

@@ -7,7 +7,8 @@ use super::*;
 
 /// Reads and writes go on over a failover: each value that was written and bumped is the one that is read, or nothing
 /// is.
-async fn goes_on(one: &Process, two: &Process, fail_over: impl FnOnce() + Send + 'static) {
+/// What fails over is given back by `fail_over`, and lives until the test has ended.
+async fn goes_on<T: Send + 'static>(one: &Process, two: &Process, fail_over: impl FnOnce() -> T + Send + 'static) {
     let failing = tokio::task::spawn_blocking(fail_over);
     let (mut number, mut hits_after) = (0_u64, 0);
     let began = Instant::now();
@@ -49,12 +50,11 @@ async fn a_failover_by_sentinels_serves_nothing_old() {
 }
 
 /// Kills the master, so that its last writes may be lost.
-fn sentinels_fail_over(mut sentinels: Sentinels) {
+fn sentinels_fail_over(mut sentinels: Sentinels) -> Sentinels {
     let master = sentinels.master();
     sentinels.servers[master].kill();
     sentinels.wait_for_other_than(master);
-    // They live until the test has ended.
-    std::mem::forget(sentinels);
+    sentinels
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

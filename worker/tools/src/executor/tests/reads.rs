@@ -38,6 +38,22 @@ async fn more_calls_of_a_tool_than_its_limit_are_refused_at_once() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_computation_has_a_deadline_of_its_own() {
+    let world = World::new();
+    world.executor.set_limits(Limits { deadline: Duration::from_secs(2), ..LIMITS });
+    let timed = async |wait: u64| {
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        let asked = tokio::time::Instant::now();
+        (world.run("probe.kept", r#"{"do":"slow"}"#).await.unwrap_err().code, asked.elapsed())
+    };
+    let (first, second) = tokio::join!(timed(0), timed(1));
+    for (code, took) in [first, second] {
+        assert_eq!((code.as_ref(), took), (code::DEADLINE_EXCEEDED, Duration::from_secs(2)));
+    }
+    assert_eq!(world.runs.seen().0, 2, "the second went on by itself");
+}
+
 #[tokio::test]
 async fn errors_and_panics_of_a_kept_read_are_told_as_they_are() {
     let world = World::new();
