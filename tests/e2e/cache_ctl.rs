@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use task_mcp_test_servers::RedisServer;
 
 use crate::control::ctl;
 use crate::support::{Caller, Dialect, Server, Signal, Tree, eventually};
@@ -52,6 +53,48 @@ fn entries_are_shown_and_removed_by_pattern_by_tag_and_all() {
     assert_eq!(asked(&server, &["invalidate", "change:none"])["answer"], "invalidated");
     let (code, text) = ctl(&server, &["cache", "get", "no such entry"]);
     assert_eq!((code, text.as_str()), (0, "No entry matches.\n"));
+}
+
+#[test]
+fn over_redis_no_instance_answers_what_another_removed() {
+    let redis = RedisServer::start();
+    let tree = Tree::new();
+    let start = || {
+        let server = Server::build(tree.root()).fixture().set("server.workers", 2);
+        server.set("cache.backend", "redis").set("redis.url", redis.url()).start()
+    };
+    let servers = [start(), start()];
+    let runs = || servers.iter().map(|server| server.runs("test_cached_public.k")).sum::<usize>();
+    let call =
+        |server: &Server| Caller::new(server, Dialect::Modern).call("test_cached_public", json!({"key": "k"})).ok();
+    let calls = || (0..12).for_each(|number: usize| drop(call(&servers[number % 2])));
+    eventually(PATIENCE, "both share what is kept", || {
+        let before = runs();
+        calls();
+        (runs() == before).then_some(())
+    });
+    let removals: [&[&str]; 3] =
+        [&["invalidate", "cached:k"], &["invalidate", "--pattern", "*test_cached_public*"], &["flush"]];
+    for removal in removals {
+        let before = runs();
+        let answer = asked(&servers[0], removal);
+        calls();
+        assert_eq!(runs(), before + 1, "{removal:?}: {answer}");
+    }
+    let found = asked(&servers[1], &["get", "*test_cached_public*"]);
+    assert!(found["entries"].as_array().unwrap().iter().any(|entry| entry["state"] == "fresh"), "{found}");
+    let stats = asked(&servers[1], &["stats"]);
+    assert_eq!((&stats["stats"]["configured"], &stats["stats"]["in_force"]), (&json!("redis"), &json!("redis")));
+    // Redis is there and does not answer: operators are told, and not after a minute.
+    redis.stop();
+    for question in [&["flush"][..], &["get", "*"], &["invalidate", "--pattern", "x*"]] {
+        let all: Vec<&str> = ["cache"].iter().chain(question).copied().collect();
+        let (code, text) = ctl(&servers[0], &all);
+        assert!(code == 1 && text.starts_with("task-mcp: "), "{question:?}: {code} {text}");
+    }
+    assert_eq!(ctl(&servers[0], &["cache", "stats"]).0, 0, "that it is away is an answer");
+    redis.cont();
+    eventually(PATIENCE, "it is asked again", || (ctl(&servers[0], &["cache", "flush"]).0 == 0).then_some(()));
 }
 
 #[test]
