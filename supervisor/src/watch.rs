@@ -63,11 +63,18 @@ impl Supervisor {
     }
 }
 
-/// Resident memory of a process, in bytes (`statm`, proc_pid_statm(5)); `None` where `/proc` is hidden.
+/// Resident memory of a process's own, in bytes (`statm`, proc_pid_statm(5)); `None` where `/proc` is hidden. Pages of files and of
+/// shared memory are left out: those of the cache that all processes map would otherwise be the memory of each.
 fn resident_bytes(pid: i32) -> Option<u64> {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    own_pages(&statm).map(|pages| pages * rustix::param::page_size() as u64)
+}
+
+/// The second number of `statm`, resident pages, without the third, those that belong to files or to shared memory.
+fn own_pages(statm: &str) -> Option<u64> {
+    let mut numbers = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some(resident.saturating_sub(shared))
 }
 
 #[cfg(test)]
@@ -79,6 +86,7 @@ mod tests {
     fn the_memory_of_this_process_is_known_and_that_of_none_is_not() {
         let own = resident_bytes(std::process::id() as i32).unwrap();
         assert!((100_000..10_000_000_000).contains(&own), "{own}");
+        assert_eq!(own_pages("900 500 420 1 0 2 0"), Some(80), "what it shares with others is not its own");
         assert_eq!(resident_bytes(i32::MAX), None);
     }
 }

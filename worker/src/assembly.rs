@@ -1,5 +1,7 @@
 //! Store, tools and executor of one process, joined in one place for a worker and for a call without a server.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,14 +103,25 @@ impl Assembly {
     }
 }
 
-/// Names the data in a cache that machines share: what the settings say, else this machine and the root.
+/// Names the data in a cache that machines share: what the settings say, else this machine, the root, and which folder of which
+/// file system that is, because two containers of a machine may have different trees under one path. Whoever serves other data
+/// has another name; whether two machines serve the same, only the settings can say.
 pub(crate) fn store_id(settings: &Settings) -> String {
     if !settings.store.id.is_empty() {
         return settings.store.id.clone();
     }
-    let root = std::fs::canonicalize(&settings.store.root).unwrap_or_else(|_| settings.store.root.clone());
-    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    format!("{}:{}", machine.trim(), root.display())
+    let root = fs::canonicalize(&settings.store.root).unwrap_or_else(|_| settings.store.root.clone());
+    let inode = fs::metadata(&root).map_or(0, |folder| folder.ino());
+    // Kept over a restart of the machine, which the number of a device is not.
+    let file_system = rustix::fs::statvfs(&root).map_or(0, |file_system| file_system.f_fsid);
+    format!("{}:{file_system:x}:{inode}:{}", machine_id(), root.display())
+}
+
+/// The identity of this installation (machine-id(5)); where there is none, as in many containers, of this run of the kernel.
+fn machine_id() -> String {
+    let read = |path| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let id = read("/etc/machine-id");
+    if id.is_empty() { read("/proc/sys/kernel/random/boot_id") } else { id }
 }
 
 /// What one call may cost.

@@ -35,4 +35,4 @@ pub use metrics::{Metrics, UnplannedSeries, plan};
 pub use readiness::{Latch, Readiness};
 pub use redis::{RedisFault, RedisMetrics};
 pub use state::{IdempotencyOutcome, StateMetrics};
-pub use tools::ToolMetrics;
+pub use tools::{Running, ToolMetrics};

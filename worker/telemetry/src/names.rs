@@ -15,6 +15,8 @@ pub const TOOL_PANICS: &str = "task_mcp_tool_panics_total";
 /// Rescans of the tree.
 pub const TREE_CHANGES_SEEN: &str = "task_mcp_tree_changes_seen_total";
 
+/// Calls that run now, by tool.
+pub const TOOL_RUNNING: &str = "task_mcp_tool_calls_running";
 /// Jobs that wait for a thread of the pool now.
 pub const POOL_QUEUE: &str = "task_mcp_pool_queue";
 /// Time a job waited for a thread of the pool.
@@ -93,6 +95,7 @@ pub(crate) fn help(name: &str) -> &'static str {
         TOOL_ERRORS => "Tool calls that failed, by tool and error code; they travel inside HTTP 200.",
         TOOL_PANICS => "Tool calls that ended in a panic; the caller got an error and the process lived on.",
         TREE_CHANGES_SEEN => "Times the watcher saw an edit of the tree that no tool made, or could not tell.",
+        TOOL_RUNNING => "Calls of a tool that run now, those whose caller has left among them.",
         POOL_QUEUE => "Jobs that wait for a thread of the pool now.",
         POOL_WAIT => "Time a job waited for a thread of the pool.",
         CACHE_CALLS => {

@@ -7,6 +7,16 @@ use task_mcp_scoreboard::{Counter, Gauge, Histogram, Kind, Series};
 use crate::metrics::{Binder, UnplannedSeries, nanoseconds, series};
 use crate::names;
 
+/// A call that runs.
+#[derive(Debug)]
+pub struct Running(Option<Gauge>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gauge| gauge.add(-1));
+    }
+}
+
 /// A process's handles on the series of tools. A tool is its place in the registry, an error code its place in the registry's
 /// list of codes.
 #[derive(Debug, Clone)]
@@ -15,6 +25,7 @@ pub struct ToolMetrics {
     errors: Vec<Counter>,
     codes: usize,
     panics: Counter,
+    running: Vec<Gauge>,
     /// Jobs that wait for a thread of the pool.
     pub pool_queue: Gauge,
     pool_wait: Histogram,
@@ -33,6 +44,13 @@ impl ToolMetrics {
         if let Some(counter) = self.errors.get(tool * (self.codes + 1) + code.unwrap_or(self.codes)) {
             counter.add(1);
         }
+    }
+
+    /// Counts a call as running for as long as the value lives, whether its caller waits or has left.
+    pub fn running(&self, tool: usize) -> Running {
+        let gauge = self.running.get(tool).cloned();
+        gauge.iter().for_each(|gauge| gauge.add(1));
+        Running(gauge)
     }
 
     /// Counts a panic.
@@ -61,7 +79,8 @@ impl ToolMetrics {
             series(names::POOL_QUEUE, Kind::Gauge, &[], false),
             series(names::POOL_WAIT, wait, &[], false),
         ];
-        durations.chain(errors).chain(rest).collect()
+        let running = tools.iter().map(|tool| series(names::TOOL_RUNNING, Kind::Gauge, &[("tool", tool)], true));
+        durations.chain(errors).chain(rest).chain(running).collect()
     }
 
     pub(crate) fn bind(binder: &mut Binder<'_>, tools: usize, codes: usize) -> Result<Self, UnplannedSeries> {
@@ -72,6 +91,7 @@ impl ToolMetrics {
             panics: binder.counter()?,
             pool_queue: binder.gauge()?,
             pool_wait: binder.histogram()?,
+            running: (0..tools).map(|_| binder.gauge()).collect::<Result<_, _>>()?,
         })
     }
 }

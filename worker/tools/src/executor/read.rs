@@ -18,6 +18,7 @@ impl Executor {
     pub(super) async fn read(&self, admitted: Admitted) -> Result<CallResult, ToolError> {
         let Admitted { entry, call, arguments, limits } = admitted;
         let _slot = entry.slots.take(limits.concurrency).ok_or_else(|| refusals::busy(limits.concurrency))?;
+        let _counted = self.0.metrics.running(entry.index);
         match timeout(limits.deadline, Self::ran(&entry, &call, arguments)).await {
             Ok(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
             Ok(Err(Panicked)) => Err(self.panicked(&entry)),

@@ -28,12 +28,13 @@ impl Executor {
         let Some(slot) = admitted.entry.slots.take(limit) else {
             return Err(refusals::busy(limit)).into();
         };
+        let counted = self.0.metrics.running(admitted.entry.index);
         let unfinished = Slot::beyond_limits(&self.0.writes);
         let (executor, entry, started) = (self.clone(), Arc::clone(&admitted.entry), Instant::now());
         let caller = Arc::new(());
         let waits = Arc::downgrade(&caller);
         let running = tokio::spawn(async move {
-            let _until_the_end = (slot, unfinished);
+            let _until_the_end = (slot, counted, unfinished);
             let answer = match admitted.call.idempotency().cloned() {
                 Some(key) => executor.write_once(&key, admitted).await,
                 None => executor.written(admitted).await.outcome.into(),

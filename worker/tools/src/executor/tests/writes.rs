@@ -1,3 +1,4 @@
+use task_mcp_scoreboard::Sample;
 use task_mcp_telemetry::names;
 
 use super::*;
@@ -10,6 +11,11 @@ async fn a_write_goes_on_without_its_caller() {
     let slow = r#"{"do":"slow fail"}"#;
     let gone = tokio::time::timeout(Duration::from_millis(100), world.run("probe.write", slow)).await;
     assert!(gone.is_err());
+    let running = || {
+        let labels = [("tool", "probe.write")];
+        world.scoreboard.total(world.scoreboard.find(names::TOOL_RUNNING, &labels).unwrap()).unwrap()
+    };
+    assert_eq!(running(), Sample::Gauge(1), "an operator sees it");
     assert_eq!(
         (world.runs.seen(), world.executor.unfinished()),
         ((1, 0), 1),
@@ -17,6 +23,7 @@ async fn a_write_goes_on_without_its_caller() {
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!((world.runs.seen(), world.executor.unfinished()), ((1, 1), 0));
+    assert_eq!(running(), Sample::Gauge(0));
     assert_eq!(world.commons.epochs().current("probe"), 1, "what it has changed is known");
     let errors = |code| counted(&world.scoreboard, names::TOOL_ERRORS, &[("tool", "probe.write"), ("code", code)]);
     assert_eq!(errors("EPROBE"), 1, "it is counted though nobody was told");
