@@ -139,8 +139,35 @@ pub(crate) enum CtlCommand {
         #[arg(value_parser = log_levels())]
         level: LogLevel,
     },
+    /// Look at the shared cache of tool results, or remove what is in it
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Drain and end, as SIGTERM does; answers at once
     Stop,
+}
+
+/// Commands of `ctl cache`. A pattern is matched with the key and the name of an entry: `*` stands for anything, `?` for one character.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show the tier in force, and how much is in it
+    Stats,
+    /// Show the entries that match, 100 at most
+    Get {
+        /// A key, or a pattern such as 'changes.active*'
+        #[arg(value_name = "KEY_OR_PATTERN")]
+        pattern: String,
+    },
+    /// Compute again what depends on a tag, as after a write; or remove the entries that match a pattern
+    Invalidate {
+        /// A tag such as change:add-login
+        #[arg(required_unless_present = "pattern", conflicts_with = "pattern")]
+        tag: Option<String>,
+        /// A pattern such as 'changes.active*'
+        #[arg(long)]
+        pattern: Option<String>,
+    },
+    /// Remove all entries
+    Flush,
 }
 
 /// The words of `telemetry.log_level`.

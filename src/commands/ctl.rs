@@ -8,8 +8,8 @@ use std::time::Duration;
 use task_mcp_supervisor::{ControlError, Request, Response, Status, control};
 
 use crate::cli::{CtlArgs, CtlCommand, SourceArgs};
-use crate::commands::{print, print_error};
-use crate::failure::{EX_NOPERM, EX_UNAVAILABLE, Failure};
+use crate::commands::{cache, print, print_error};
+use crate::failure::{EX_NOPERM, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
 use crate::settings::find_socket;
 
 /// Asks the instance and tells what it answered. Exit code 0: done; 1: it was not done, with the reason; 69: nobody
@@ -22,6 +22,10 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
         CtlCommand::Upgrade => Request::Upgrade,
         CtlCommand::Scale { workers } => Request::Scale { workers: *workers },
         CtlCommand::LogLevel { level } => Request::LogLevel { level: *level },
+        CtlCommand::Cache(command) => Request::Ask {
+            question: serde_json::to_value(cache::question(command))
+                .map_err(|error| Failure::new(EX_SOFTWARE, error))?,
+        },
         CtlCommand::Stop => Request::Drain,
     };
     let socket = socket(sources, arguments)?;
@@ -35,7 +39,14 @@ pub(crate) fn ctl(sources: &SourceArgs, arguments: &CtlArgs) -> Result<ExitCode,
     match &response {
         Response::Done { message } => told(&format!("{message}\n"))?,
         Response::Status(status) => told(&table(status))?,
-        Response::Answer { .. } => {}
+        Response::Answer { answer } => match cache::told(answer) {
+            Ok(text) => told(&text)?,
+            Err(_) if arguments.json && cache::is_failure(answer) => return Ok(ExitCode::FAILURE),
+            Err(reason) => {
+                print_error(&format!("task-mcp: {reason}\n"));
+                return Ok(ExitCode::FAILURE);
+            }
+        },
         Response::Failed { reason } | Response::Refused { reason } => {
             if !arguments.json {
                 print_error(&format!("task-mcp: {reason}\n"));

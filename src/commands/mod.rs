@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod cache;
 mod call;
 mod check;
 mod config;

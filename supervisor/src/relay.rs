@@ -20,7 +20,7 @@ impl Supervisor {
         match message {
             FromProcess::Publish { topic, payload } => self.publish(from, topic, payload),
             FromProcess::PublishLost => self.resync_all(Some(from)),
-            FromProcess::Answered { id, answer } => self.answered(id, &answer),
+            FromProcess::Answered { id, answer } => self.answered(from, id, &answer),
             _ => {}
         }
     }

@@ -166,7 +166,7 @@ impl Supervisor {
             revisions: Revisions::new(Revision { settings: Some(settings), snapshot, program, board: 0 }),
             read_settings,
             control,
-            questions: Questions::default(),
+            questions: Questions::new(monotonic_ms()),
             records: BTreeMap::new(),
             steering: Steering::default(),
             shared,

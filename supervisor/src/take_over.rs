@@ -83,7 +83,7 @@ impl Supervisor {
             tally: Tally::new(&scoreboard, &own_seat),
             listeners: Listeners::restore(listeners).map_err(lost)?,
             control: Server::restore(control, monotonic_ms()).map_err(lost)?,
-            questions: Questions::default(),
+            questions: Questions::new(monotonic_ms()),
             instance: Instance::restore(
                 take_over(lock).map_err(lost)?,
                 state_lock.map(take_over).transpose().map_err(lost)?,

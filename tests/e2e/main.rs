@@ -29,6 +29,8 @@
 //! - `outage`: Redis dies, stops, refuses, fails over: no call fails
 //! - `mix`: how often the cache answers under the mix of the original document
 //! - `hits`: what a hit costs against no call at all; `scripts/bench` runs it
+//! - `state`: what outlives processes, and instances that must not share its directory
+//! - `cache_ctl`: operators look at the shared cache and change it
 //! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
@@ -46,6 +48,7 @@ mod access;
 mod adoption;
 mod alone;
 mod bad_input;
+mod cache_ctl;
 mod chaos;
 mod clients;
 mod coherence;
@@ -74,6 +77,7 @@ mod rolling;
 mod scarce;
 mod settings;
 mod start;
+mod state;
 mod stop;
 mod streams;
 mod together;

@@ -40,7 +40,7 @@ mod public;
 mod signals;
 mod worker;
 
-pub use admin::run_admin;
+pub use admin::{CacheAnswer, CacheQuestion, run_admin};
 pub use assembly::{Assembly, Memory};
 pub use error::WorkerError;
 pub use faults::Faults;

@@ -2,8 +2,10 @@
 //! loop of the workers never hides the metrics.
 //!
 //! - `watcher`: edits of the tree by hand bump its epoch and the tags of results; `gathered`: what they have touched
+//! - `questions`: what operators ask through the control socket
 
 mod gathered;
+mod questions;
 mod watcher;
 
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use task_mcp_tools::Tag;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use self::questions::Questions;
+pub use self::questions::{CacheAnswer, CacheQuestion};
 use crate::assembly::store_id;
 use crate::bearer::bearer;
 use crate::epochs::TreeEpoch;
@@ -68,7 +72,8 @@ async fn serve(
     logs: Logs,
 ) -> Result<Exit, WorkerError> {
     let mut signals = Signals::install()?;
-    let bus = keep_house(&process, edits, metrics)?;
+    let (bus, cache) = keep_house(&process, edits, metrics)?;
+    let mut questions = Questions::new(cache);
     let seat = process.seat.clone();
     let mut link = Link::new(process.link)?;
     link.tell(&hello(boot, build)).await?;
@@ -101,7 +106,7 @@ async fn serve(
     link.tell(&FromProcess::Ready { listening }).await?;
 
     tokio::select! {
-        () = told_to_end(&mut link, &shared, &bus, logs) => {}
+        () = told_to_end(&mut link, &shared, &bus, &mut questions, logs) => {}
         () = signals.terminated() => {}
     }
     seat.set_state(SeatState::Draining);
@@ -111,8 +116,12 @@ async fn serve(
     Ok(Exit::Drained)
 }
 
-/// Does the chores of the machine for cache and state, beside the listener; the bus of this process.
-fn keep_house(process: &Process, mut edits: mpsc::Receiver<Vec<Tag>>, metrics: &Metrics) -> Result<Bus, WorkerError> {
+/// Does the chores of the machine for cache and state, beside the listener; the bus and the cache of this process.
+fn keep_house(
+    process: &Process,
+    mut edits: mpsc::Receiver<Vec<Tag>>,
+    metrics: &Metrics,
+) -> Result<(Bus, Cache), WorkerError> {
     let (settings, commons) = (&process.settings, &process.commons);
     let id = store_id(settings);
     let cache = Cache::open(settings, &id, commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
@@ -123,17 +132,24 @@ fn keep_house(process: &Process, mut edits: mpsc::Receiver<Vec<Tag>>, metrics: &
             edited.bump(&tags).await;
         }
     });
+    let parts = (state.bus().clone(), cache.clone());
     rt::spawn(async move { cache.keep_house().await });
-    let bus = state.bus().clone();
     rt::spawn(async move { state.keep_house().await });
-    Ok(bus)
+    Ok(parts)
 }
 
 /// Does what the supervisor says until it asks for the end, or is gone.
-async fn told_to_end(link: &mut Link, app: &AdminApp, bus: &Bus, logs: Logs) {
+async fn told_to_end(link: &mut Link, app: &AdminApp, bus: &Bus, questions: &mut Questions, logs: Logs) {
     let outbox = bus.outbox();
     loop {
-        let told = match happens(link, &outbox).await {
+        let happened = tokio::select! {
+            happened = happens(link, &outbox) => happened,
+            answer = questions.next_answer() => {
+                answer_with(link, &answer);
+                continue;
+            }
+        };
+        let told = match happened {
             Happened::Told(told) => told,
             Happened::Publishes(outgoing) => {
                 publish(link, outgoing);
@@ -148,11 +164,19 @@ async fn told_to_end(link: &mut Link, app: &AdminApp, bus: &Bus, logs: Logs) {
                 applied(link, revision).await;
             }
             Some(Order::Answer { id, question }) => {
-                let _ = (id, question);
+                if let Some(refusal) = questions.ask(id, &question) {
+                    answer_with(link, &refusal);
+                }
             }
             // It has no share in the public endpoint.
             Some(Order::Adopt { .. }) | None => {}
         }
+    }
+}
+
+fn answer_with(link: &mut Link, answer: &FromProcess) {
+    if let Err(error) = link.post(answer) {
+        tracing::error!(error = %error, "An operator's question could not be answered.");
     }
 }
 

@@ -1,36 +1,25 @@
 //! Rate limits over machines, on a real Redis: shared, away, back, and holding nonsense.
 #![allow(clippy::unwrap_used)]
 
+mod machine;
+
 use std::time::{Duration, Instant};
 
-use task_mcp_config::settings::{Secret, StateBackend};
-use task_mcp_config::{Settings, Sources, load};
-use task_mcp_scoreboard::{Commons, Plan, Quota, Rated, Scoreboard};
-use task_mcp_state::{Payer, RateLimits, State, Verdict};
-use task_mcp_telemetry::{Metrics, plan};
+use task_mcp_config::Settings;
+use task_mcp_scoreboard::{Commons, Quota, Rated};
+use task_mcp_state::{Payer, RateLimits, Verdict};
 use task_mcp_test_servers::RedisServer;
+
+use self::machine::settings;
 
 /// Nothing is given back while a test runs.
 const HOURLY: Quota = Quota { period_us: 3_600_000_000, burst: 6 };
 const PAYER: Payer<'_> = Payer::Principal("one");
 
-fn settings(url: &str) -> Settings {
-    let root = tempfile::tempdir().unwrap();
-    std::fs::create_dir(root.path().join("openspec")).unwrap();
-    let sources = Sources { root: Some(root.path().to_owned()), ..Sources::from_process().unwrap() };
-    let mut settings = load(&sources).unwrap().settings;
-    settings.state.backend = StateBackend::Redis;
-    settings.redis.url = Secret::new(url);
-    (settings.redis.retry_ms, settings.redis.retry_max_ms) = (20, 100);
-    settings
-}
-
 /// A machine of its own, with this Redis.
 fn machine(settings: &Settings) -> (Commons, RateLimits) {
-    let scoreboard = Scoreboard::create(&Plan { seats: 1, series: plan(&[], &[]) }).unwrap();
-    let metrics = Metrics::bind(&scoreboard, &scoreboard.seat(0).unwrap(), &[], &[]).unwrap();
-    let commons = Commons::create().unwrap();
-    let limits = State::open(settings, &commons, metrics.state, metrics.state_redis).unwrap().rate_limits(&commons);
+    let (commons, state) = machine::machine(settings);
+    let limits = state.rate_limits(&commons);
     (commons, limits)
 }
 

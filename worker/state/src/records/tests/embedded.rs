@@ -7,7 +7,7 @@ use super::*;
 use crate::testing::eventually;
 
 /// Closes the files and waits until they are.
-async fn closed(records: Records, folder: &Path) {
+pub(super) async fn closed(records: Records, folder: &Path) {
     drop(records);
     let folder = folder.join("records").canonicalize().unwrap();
     eventually(async || heed::env_closing_event(&folder).is_none().then_some(())).await;

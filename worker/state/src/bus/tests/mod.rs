@@ -1,6 +1,8 @@
 //! The bus within one process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod machines;
+
 use proptest::prelude::*;
 use tokio::runtime::Builder;
 
