@@ -1,6 +1,6 @@
 //! The embedded tier: one LMDB file in the runtime directory, mapped by all processes of an instance.
 //!
-//! - `environment`: opens a file; `directory`: where files lie; `data_file`: what is in one
+//! - `environment`: opens a file; `room`: takes its room first; `directory`: where files lie; `data_file`: what is in one
 //! - `shared`: the file in force, and the way to the next one when it is broken
 //! - `writer`: the one thread of a process that writes
 //! - `chores`: what the housekeeper does; `questions`: what operators ask
@@ -14,6 +14,7 @@ mod data_file;
 mod directory;
 mod environment;
 mod questions;
+mod room;
 mod shared;
 mod standing;
 #[cfg(test)]
