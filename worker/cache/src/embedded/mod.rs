@@ -64,6 +64,11 @@ impl Embedded {
         Self { shared, writer: writer.ok(), lease_ms: settings.cache.lease_ms }
     }
 
+    /// Size of one value at most.
+    pub(crate) fn entry_bytes(&self) -> u64 {
+        self.shared.entry_bytes
+    }
+
     pub(crate) fn health(&self) -> Health {
         self.shared.standing.health()
     }
@@ -112,17 +117,8 @@ impl Embedded {
         shared.count_success();
         Ok(Some((Found { value, age }, fresh)))
     }
-}
 
-impl Tier for Embedded {
-    async fn look(&self, key: &Key, tags: &[Tag]) -> Looked {
-        let began = Instant::now();
-        let looked = self.look_now(key, tags);
-        self.shared.metrics.operated(CacheOperation::Get, began.elapsed());
-        looked
-    }
-
-    async fn lease(&self, key: &Key) -> Lease {
+    async fn lease_soon(&self, key: &Key) -> Lease {
         for _ in 0..UNSETTLED_STEPS {
             let now_ms = monotonic_ms();
             let end_ms = now_ms.saturating_add(self.lease_ms);
@@ -137,6 +133,22 @@ impl Tier for Embedded {
             }
         }
         Lease::None
+    }
+}
+
+impl Tier for Embedded {
+    async fn look(&self, key: &Key, tags: &[Tag]) -> Looked {
+        let began = Instant::now();
+        let looked = self.look_now(key, tags);
+        self.shared.metrics.operated(CacheOperation::Get, began.elapsed());
+        looked
+    }
+
+    async fn lease(&self, key: &Key) -> Lease {
+        let began = Instant::now();
+        let lease = self.lease_soon(key).await;
+        self.shared.metrics.operated(CacheOperation::Lease, began.elapsed());
+        lease
     }
 
     async fn renew(&self, key: &Key, token: Token) -> bool {
@@ -162,8 +174,10 @@ impl Tier for Embedded {
     }
 
     async fn bump(&self, tags: &[Tag]) {
+        let began = Instant::now();
         for tag in tags {
             self.shared.epochs.bump(tag.as_str());
         }
+        self.shared.metrics.operated(CacheOperation::Bump, began.elapsed());
     }
 }
