@@ -6,6 +6,7 @@
 //! - `together`: several workers give one answer
 //! - `adoption`: what waits for a worker that does not come is served by another
 //! - `crash`: a killed process costs what it had in flight, and is replaced
+//! - `cache_file`: the file of the embedded cache is truncated, overwritten, removed, or has no room
 //! - `chaos`: workers killed each second under load, every loss assigned to a kill
 //! - `crash_loop`: workers that cannot start
 //! - `control`: status, rolling restarts, more and fewer workers, workers that hang
@@ -49,6 +50,7 @@ mod adoption;
 mod alone;
 mod bad_input;
 mod cache_ctl;
+mod cache_file;
 mod chaos;
 mod clients;
 mod coherence;

@@ -60,6 +60,14 @@ impl Tier for Backend {
 }
 
 impl Backend {
+    /// Size of one value at most, whatever the settings allow.
+    pub(crate) fn entry_bytes(&self) -> u64 {
+        match self {
+            Self::None(_) | Self::Redis(_) => u64::MAX,
+            Self::Embedded(tier) => tier.entry_bytes(),
+        }
+    }
+
     pub(crate) async fn keep_house(&self, every: Duration) {
         match self {
             Self::None(_) => std::future::pending().await,

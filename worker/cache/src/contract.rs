@@ -208,8 +208,8 @@ pub(crate) async fn the_incarnation_of_an_entry_counts(Shared { one, two, .. }: 
 pub(crate) async fn an_entry_over_the_limit_is_never_answered(Shared { one, two, .. }: Shared<impl Tier>) {
     let tags = tags(&["a"]);
     let now = stamps(&one, &key("k"), &tags).await;
-    // The default of cache.entry_bytes is 1 MiB.
-    let _ = one.store(&key("k"), entry(now, &"x".repeat((1 << 20) + 1)), None).await;
+    // The default of cache.entry_bytes is 4 MiB.
+    let _ = one.store(&key("k"), entry(now, &"x".repeat((4 << 20) + 1)), None).await;
     assert_eq!(fresh(&two, &key("k"), &tags).await, None);
 }
 

@@ -86,7 +86,8 @@ impl Cache {
             }
             CacheBackend::None => Backend::None(none::None::new(commons)),
         };
-        Ok(Self::over(backend, Terms::new(&settings.cache), commons, metrics))
+        let terms = Terms::new(&settings.cache).at_most(backend.entry_bytes());
+        Ok(Self::over(backend, terms, commons, metrics))
     }
 
     /// Keeps nothing; the same computation is still done once at a time. For a process that runs alone, and for `none`.

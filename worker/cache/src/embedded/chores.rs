@@ -45,10 +45,16 @@ fn look_after(shared: &Arc<Shared>) {
         Ok(readers) => tracing::debug!(readers, "Freed the places of readers of the embedded cache that have died."),
         Err(error) => tracing::debug!(%error, "The readers of the embedded cache cannot be checked."),
     }
-    if let Ok(usage) = file.usage() {
-        shared.metrics.entries.set(i64::try_from(usage.entries).unwrap_or(i64::MAX));
-        shared.metrics.bytes.set(i64::try_from(usage.bytes).unwrap_or(i64::MAX));
+    match file.usage() {
+        Ok(usage) => {
+            shared.metrics.entries.set(i64::try_from(usage.entries).unwrap_or(i64::MAX));
+            shared.metrics.bytes.set(i64::try_from(usage.bytes).unwrap_or(i64::MAX));
+        }
+        Err(error) => {
+            let _ = shared.judge(file, &error);
+        }
     }
+    shared.look_at_name(file);
     if let Err(error) = shared.directory.remove_others(file.generation) {
         tracing::debug!(%error, "Old files of the embedded cache cannot be removed.");
     }

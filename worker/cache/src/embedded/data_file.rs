@@ -8,12 +8,16 @@
 //! 2, over at (8 bytes, big endian, ms), key (32 bytes) -> nothing
 //! ```
 
-use std::path::Path;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
 use heed::{Database, Env, RoTxn, RwTxn, WithTls};
 
-use super::environment;
+use super::directory::lock_of;
+use super::{environment, room};
 use crate::Key;
 use crate::entry::Sealed;
 
@@ -27,6 +31,9 @@ const OVER_KEY_BYTES: usize = 1 + 8 + KEY_BYTES;
 const SLACK: u64 = 8;
 /// Entries one transaction removes at most, so that it is short.
 const MAX_REMOVED: usize = 512;
+/// A file may be shorter than what it says of its last page: pages that a transaction adds and frees are never written. By so many
+/// pages at most, and by half in a small file: what is shorter than that was truncated.
+const MAX_UNWRITTEN_PAGES: u64 = 1024;
 
 /// An open file.
 #[derive(Debug)]
@@ -34,6 +41,9 @@ pub(super) struct DataFile {
     env: Env<WithTls>,
     database: Database<'static, Bytes, Bytes>,
     max_bytes: u64,
+    path: PathBuf,
+    /// Device and number of the file, whatever becomes of its name.
+    identity: (u64, u64),
     /// Which of the files of this incarnation it is.
     pub(super) generation: u64,
 }
@@ -55,8 +65,27 @@ impl DataFile {
     pub(super) fn open(path: &Path, max_bytes: u64, generation: u64) -> Result<Self, heed::Error> {
         let page_bytes = rustix::param::page_size();
         let map_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX) / page_bytes * page_bytes;
+        room::take(path, &lock_of(path))?;
         let (env, database) = environment::open(path, map_bytes)?;
-        Ok(Self { env, database, max_bytes, generation })
+        // In this order: what the head tells of was written before.
+        let said_bytes = (env.info().last_page_number as u64 + 1).saturating_mul(page_bytes as u64);
+        let found = env.try_clone_inner_file()?.metadata()?;
+        if found.len() < said_bytes - (said_bytes / 2).min(MAX_UNWRITTEN_PAGES * page_bytes as u64) {
+            return Err(heed::Error::Mdb(heed::MdbError::Corrupted));
+        }
+        Ok(Self { env, database, max_bytes, path: path.to_owned(), identity: identity(&found), generation })
+    }
+
+    /// Whether its name is still its own: if not, processes that start now open another file.
+    ///
+    /// # Errors
+    /// The name cannot be looked up.
+    pub(super) fn has_its_name(&self) -> io::Result<bool> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) => Ok(identity(&found) == self.identity),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What `with` makes of the bytes under a key, in place.
@@ -113,6 +142,17 @@ impl DataFile {
         self.database.put(&mut txn, &over_key(over_ms, key), &[])?;
         txn.commit()?;
         Ok(removed)
+    }
+
+    /// Stores `bytes` bytes, or a sixteenth of what it may hold, that are no entry, and removes them.
+    pub(super) fn probe(&self, bytes: u64) -> Result<(), heed::Error> {
+        let bytes = usize::try_from(bytes.min(self.max_bytes / 16)).unwrap_or_default();
+        for content in [vec![0; bytes], Vec::new()] {
+            let mut txn = self.env.write_txn()?;
+            self.database.put(&mut txn, &[TURN], &content)?;
+            txn.commit()?;
+        }
+        Ok(())
     }
 
     /// Removes what is over, at most a small number; returns how many entries it were.
@@ -207,6 +247,10 @@ fn entry_key(key: &Key) -> [u8; ENTRY_KEY_BYTES] {
         *place = *key.as_bytes();
     }
     name
+}
+
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 fn over_key(over_ms: u64, key: &Key) -> [u8; OVER_KEY_BYTES] {

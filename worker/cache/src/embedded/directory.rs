@@ -4,6 +4,10 @@ use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// After this time without a write, nobody uses a file of another size any more.
+const UNUSED: Duration = Duration::from_secs(600);
 
 /// The directory of the files of an instance, `<runtime_dir>/cache`.
 ///
@@ -51,19 +55,18 @@ impl Directory {
         Ok(path)
     }
 
-    /// Removes what other incarnations and earlier generations left. Whoever has such a file open keeps it until it is closed.
+    /// Removes what other incarnations, earlier generations and processes with another `max_bytes` left. Whoever has such a file
+    /// open keeps it until it is closed.
     ///
     /// # Errors
     /// The directory cannot be read, or a file cannot be removed.
     pub(super) fn remove_others(&self, generation: u64) -> io::Result<()> {
-        // Processes that have not noticed yet may be about to open the generation before.
-        let kept = [generation, generation.saturating_sub(1)].map(|kept| self.name(kept));
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let ours = name.strip_suffix("-lock").unwrap_or(name);
-            if ours.ends_with(".mdb") && !kept.iter().any(|kept| kept == ours) {
+            if ours.ends_with(".mdb") && !self.is_kept(ours, generation) {
                 match fs::remove_file(entry.path()) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
@@ -73,12 +76,35 @@ impl Directory {
         Ok(())
     }
 
+    fn is_kept(&self, name: &str, generation: u64) -> bool {
+        let Some((theirs, max_bytes)) = name.strip_suffix(".mdb").and_then(|name| self.parts(name)) else {
+            return false;
+        };
+        // Processes that have not noticed yet may be about to open the generation before.
+        if theirs.saturating_add(1) < generation {
+            return false;
+        }
+        // While a reload goes on, two sizes are in use; the one that is written to no more is over.
+        max_bytes == self.max_bytes
+            || fs::metadata(self.path.join(name))
+                .and_then(|found| found.modified())
+                .is_ok_and(|modified| modified.elapsed().unwrap_or_default() < UNUSED)
+    }
+
+    /// Generation and size of a file of this incarnation.
+    fn parts(&self, name: &str) -> Option<(u64, u64)> {
+        let rest = name.strip_prefix(&format!("{:016x}-", self.incarnation))?;
+        let (generation, max_bytes) = rest.split_once('-')?;
+        Some((u64::from_str_radix(generation, 16).ok()?, u64::from_str_radix(max_bytes, 16).ok()?))
+    }
+
     fn name(&self, generation: u64) -> String {
         format!("{:016x}-{generation:x}-{:x}.mdb", self.incarnation, self.max_bytes)
     }
 }
 
-fn lock_of(path: &Path) -> PathBuf {
+/// The path of LMDB's locks for the file at `path`.
+pub(super) fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-lock");
     name.into()
@@ -127,9 +153,13 @@ mod tests {
         let mut names = [0, 1, 2].map(|generation| ours.name(generation)).to_vec();
         names.extend([Directory::new(dir.path(), 0xcd, 1).name(2), "notes.txt".to_owned()]);
         names.extend(names.clone().iter().take(4).map(|name| format!("{name}-lock")));
+        let [used, unused] = [7, 8].map(|max_bytes| Directory::new(dir.path(), 0xab, max_bytes).name(2));
+        names.extend([used.clone(), format!("{used}-lock"), unused.clone(), format!("{unused}-lock")]);
         for name in &names {
             fs::write(dir.path().join("cache").join(name), "").unwrap();
         }
+        let old = std::time::SystemTime::now() - 2 * UNUSED;
+        fs::File::options().write(true).open(dir.path().join("cache").join(unused)).unwrap().set_modified(old).unwrap();
         ours.remove_others(2).unwrap();
         let mut left: Vec<_> = fs::read_dir(dir.path().join("cache"))
             .unwrap()
@@ -138,6 +168,7 @@ mod tests {
         left.sort();
         let (one, two) = (ours.name(1), ours.name(2));
         let (one_lock, two_lock) = (format!("{one}-lock"), format!("{two}-lock"));
-        assert_eq!(left, [one, one_lock, two, two_lock, "notes.txt".to_owned()]);
+        let used_lock = format!("{used}-lock");
+        assert_eq!(left, [one, one_lock, two, two_lock, used, used_lock, "notes.txt".to_owned()]);
     }
 }

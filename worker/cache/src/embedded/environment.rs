@@ -9,8 +9,8 @@ use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithTls};
 /// An open file and its one database.
 pub(super) type Opened = (Env<WithTls>, Database<'static, Bytes, Bytes>);
 
-/// Readers of all processes: each thread that reads takes one place until it ends, 64 bytes each.
-const MAX_READERS: u32 = 4096;
+/// Readers of all processes: each thread that reads takes one place until it ends.
+pub(super) const MAX_READERS: u32 = 4096;
 
 /// Opens the file at `path`, a new one if there is none, that grows to no more than `map_bytes` (whole pages).
 ///

@@ -1,6 +1,6 @@
 //! The embedded tier: one LMDB file in the runtime directory, mapped by all processes of an instance.
 //!
-//! - `environment`: opens a file; `directory`: where files lie; `data_file`: what is in one
+//! - `environment`: opens a file; `room`: takes its room first; `directory`: where files lie; `data_file`: what is in one
 //! - `shared`: the file in force, and the way to the next one when it is broken
 //! - `writer`: the one thread of a process that writes
 //! - `chores`: what the housekeeper does; `questions`: what operators ask
@@ -14,6 +14,7 @@ mod data_file;
 mod directory;
 mod environment;
 mod questions;
+mod room;
 mod shared;
 mod standing;
 #[cfg(test)]
@@ -61,6 +62,11 @@ impl Embedded {
             shared.standing.fell(Trouble::NoStore(error.to_string()));
         }
         Self { shared, writer: writer.ok(), lease_ms: settings.cache.lease_ms }
+    }
+
+    /// Size of one value at most.
+    pub(crate) fn entry_bytes(&self) -> u64 {
+        self.shared.entry_bytes
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -111,17 +117,8 @@ impl Embedded {
         shared.count_success();
         Ok(Some((Found { value, age }, fresh)))
     }
-}
 
-impl Tier for Embedded {
-    async fn look(&self, key: &Key, tags: &[Tag]) -> Looked {
-        let began = Instant::now();
-        let looked = self.look_now(key, tags);
-        self.shared.metrics.operated(CacheOperation::Get, began.elapsed());
-        looked
-    }
-
-    async fn lease(&self, key: &Key) -> Lease {
+    async fn lease_soon(&self, key: &Key) -> Lease {
         for _ in 0..UNSETTLED_STEPS {
             let now_ms = monotonic_ms();
             let end_ms = now_ms.saturating_add(self.lease_ms);
@@ -136,6 +133,22 @@ impl Tier for Embedded {
             }
         }
         Lease::None
+    }
+}
+
+impl Tier for Embedded {
+    async fn look(&self, key: &Key, tags: &[Tag]) -> Looked {
+        let began = Instant::now();
+        let looked = self.look_now(key, tags);
+        self.shared.metrics.operated(CacheOperation::Get, began.elapsed());
+        looked
+    }
+
+    async fn lease(&self, key: &Key) -> Lease {
+        let began = Instant::now();
+        let lease = self.lease_soon(key).await;
+        self.shared.metrics.operated(CacheOperation::Lease, began.elapsed());
+        lease
     }
 
     async fn renew(&self, key: &Key, token: Token) -> bool {
@@ -161,8 +174,10 @@ impl Tier for Embedded {
     }
 
     async fn bump(&self, tags: &[Tag]) {
+        let began = Instant::now();
         for tag in tags {
             self.shared.epochs.bump(tag.as_str());
         }
+        self.shared.metrics.operated(CacheOperation::Bump, began.elapsed());
     }
 }

@@ -18,6 +18,10 @@ const MAX_FAULTS: u32 = 8;
 /// Generations after which nothing is tried any more: it is not the files that are broken.
 const MAX_GENERATIONS: u64 = 64;
 const RETRY_MS: u64 = 5_000;
+/// How often a process that stores looks whether the file still has its name.
+const LOOK_MS: u64 = 5_000;
+/// No generation.
+const NONE: u64 = u64::MAX;
 
 /// What the threads of a process share.
 #[derive(Debug)]
@@ -37,7 +41,13 @@ pub(super) struct Shared {
     opening: AtomicBool,
     /// When it is tried again to open a file that could not be, in milliseconds of CLOCK_MONOTONIC.
     retry_ms: AtomicU64,
-    faults: AtomicU32,
+    /// When it is looked again whether the file still has its name.
+    look_ms: AtomicU64,
+    /// The generation after which nothing is tried any more.
+    given_up: AtomicU64,
+    /// Apart, for each can go on while the other fails.
+    read_faults: AtomicU32,
+    write_faults: AtomicU32,
 }
 
 impl Shared {
@@ -58,7 +68,10 @@ impl Shared {
             file: ArcSwapOption::empty(),
             opening: AtomicBool::new(false),
             retry_ms: AtomicU64::new(monotonic_ms().saturating_add(RETRY_MS)),
-            faults: AtomicU32::new(0),
+            look_ms: AtomicU64::new(0),
+            given_up: AtomicU64::new(NONE),
+            read_faults: AtomicU32::new(0),
+            write_faults: AtomicU32::new(0),
         }
     }
 
@@ -127,7 +140,9 @@ impl Shared {
     fn open_now(&self) {
         loop {
             let generation = self.commons.cache_generation();
-            if self.file.load().as_ref().is_some_and(|file| file.generation == generation) {
+            if self.file.load().as_ref().is_some_and(|file| file.generation == generation)
+                || self.given_up.load(Ordering::Relaxed) == generation
+            {
                 return;
             }
             // Closed first, as far as nobody reads from it at this moment.
@@ -138,11 +153,12 @@ impl Shared {
             };
             match DataFile::open(&path, self.max_bytes, generation) {
                 Ok(file) => {
-                    self.faults.store(0, Ordering::Relaxed);
+                    self.read_faults.store(0, Ordering::Relaxed);
+                    self.write_faults.store(0, Ordering::Relaxed);
                     self.file.store(Some(Arc::new(file)));
                     self.standing.opened();
                 }
-                Err(error) if is_broken(&error) && self.leave(generation, &error) => {}
+                Err(error) if fault_of(&error) == CacheFault::Corrupt => self.leave(generation, &error),
                 Err(error) => {
                     let reason = format!("{} cannot be opened: {error}", path.display());
                     return self.standing.fell(Trouble::NoFile(reason));
@@ -151,44 +167,89 @@ impl Shared {
         }
     }
 
-    /// Whether all processes go on with another file than that of `generation`.
-    fn leave(&self, generation: u64, error: &dyn std::fmt::Display) -> bool {
+    /// All processes go on with another file than that of `generation`, or with none if there were too many.
+    fn leave(&self, generation: u64, error: &dyn std::fmt::Display) {
         if generation >= MAX_GENERATIONS {
-            return false;
-        }
-        if self.commons.leave_cache_generation(generation) {
+            self.given_up.store(generation, Ordering::Relaxed);
+            self.file.store(None);
+            let reason = format!(
+                "{MAX_GENERATIONS} files were broken one after the other, the last by: {error}; look at the memory and the disk of \
+                 this machine. Nothing is tried any more until the instance is restarted"
+            );
+            self.standing.fell(Trouble::NoFile(reason));
+        } else if self.commons.leave_cache_generation(generation) {
             tracing::warn!(generation, %error, "The file of the embedded cache is broken; all processes go on with a new one.");
         }
-        true
     }
 
-    /// What an error of LMDB amounts to. One that says that the file is broken counts towards leaving it.
+    /// Looks, every so often, whether the file still has its name.
+    pub(super) fn look_at_name_now_and_then(&self, file: &DataFile) {
+        let now_ms = monotonic_ms();
+        if now_ms >= self.look_ms.load(Ordering::Relaxed) {
+            self.look_ms.store(now_ms.saturating_add(LOOK_MS), Ordering::Relaxed);
+            self.look_at_name(file);
+        }
+    }
+
+    /// All processes go on with another file if somebody has removed or replaced this one: those that start now would open another
+    /// under its name, and share nothing with those that have this one open.
+    pub(super) fn look_at_name(&self, file: &DataFile) {
+        match file.has_its_name() {
+            Ok(true) => {}
+            Ok(false) => {
+                if self.commons.leave_cache_generation(file.generation) {
+                    tracing::warn!(
+                        generation = file.generation,
+                        "The file of the embedded cache was removed or replaced; all processes go on with a new one."
+                    );
+                }
+            }
+            Err(error) => tracing::debug!(%error, "The file of the embedded cache cannot be looked up."),
+        }
+    }
+
+    /// What an error of a read amounts to. Whatever it is, it counts towards leaving the file: a sound one has none.
     pub(super) fn judge(&self, file: &DataFile, error: &heed::Error) -> CacheFault {
+        self.count_fault(file, error);
+        fault_of(error)
+    }
+
+    /// What an error of a write amounts to. But for the lack of room it counts towards leaving the file.
+    pub(super) fn judge_write(&self, file: &DataFile, error: &heed::Error) -> CacheFault {
         let fault = fault_of(error);
-        if fault == CacheFault::Corrupt {
-            self.count_fault(file, error);
+        if fault != CacheFault::Full {
+            self.count(&self.write_faults, file, error);
         }
         fault
     }
 
-    /// Bytes were not those that were stored.
+    /// Bytes were not those that were stored, or could not be read.
     pub(super) fn count_fault(&self, file: &DataFile, error: &dyn std::fmt::Display) {
-        if self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAULTS {
-            self.faults.store(0, Ordering::Relaxed);
-            self.leave(file.generation, error);
-        }
+        self.count(&self.read_faults, file, error);
     }
 
     /// Bytes were those that were stored.
     pub(super) fn count_success(&self) {
-        if self.faults.load(Ordering::Relaxed) != 0 {
-            self.faults.store(0, Ordering::Relaxed);
+        forgive(&self.read_faults);
+    }
+
+    /// Something was written.
+    pub(super) fn count_write(&self) {
+        forgive(&self.write_faults);
+    }
+
+    fn count(&self, faults: &AtomicU32, file: &DataFile, error: &dyn std::fmt::Display) {
+        if faults.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAULTS {
+            faults.store(0, Ordering::Relaxed);
+            self.leave(file.generation, error);
         }
     }
 }
 
-fn is_broken(error: &heed::Error) -> bool {
-    fault_of(error) == CacheFault::Corrupt
+fn forgive(faults: &AtomicU32) {
+    if faults.load(Ordering::Relaxed) != 0 {
+        faults.store(0, Ordering::Relaxed);
+    }
 }
 
 fn fault_of(error: &heed::Error) -> CacheFault {

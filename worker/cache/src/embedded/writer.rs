@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use task_mcp_scoreboard::Fence;
@@ -11,13 +11,14 @@ use task_mcp_telemetry::CacheFault;
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
-use super::standing::Trouble;
 use crate::Key;
 use crate::entry::{encode, over_ms, unix_ms};
 use crate::tier::{Entry, Token};
 
 /// Jobs that wait.
 const MAX_JOBS: usize = 1024;
+/// How long there must be no job before it is tried whether something can be stored again.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// What the thread is to do.
 #[derive(Debug)]
@@ -77,16 +78,11 @@ impl Writer {
         let result = self.try_ask(work, bytes, patience).await;
         match result {
             Ok(_) => self.shared.standing.stored(),
-            Err(CacheFault::Timeout | CacheFault::Queue) => {
-                let reason =
-                    "the write lock was not to be had, or the disk not done, within cache.budget_ms".to_owned();
-                self.shared.standing.fell(Trouble::NoStore(reason));
+            Err(fault) => {
+                if let Some(reason) = lasting(fault) {
+                    self.shared.standing.failed(reason);
+                }
             }
-            Err(CacheFault::Full) => {
-                let reason = "there is no room, on the disk or below cache.max_bytes".to_owned();
-                self.shared.standing.fell(Trouble::NoStore(reason));
-            }
-            Err(_) => {}
         }
         result
     }
@@ -113,11 +109,47 @@ impl Writer {
     }
 }
 
+/// What it means if nothing but this happens for a while; `None` if it says nothing about the tier.
+fn lasting(fault: CacheFault) -> Option<&'static str> {
+    match fault {
+        CacheFault::Timeout => Some("the write lock was not to be had, or the disk not done, within cache.budget_ms"),
+        CacheFault::Queue => Some("the queue is full: what is to be stored comes faster than it can be written"),
+        CacheFault::Full => Some("there is no room, on the disk or below cache.max_bytes"),
+        _ => None,
+    }
+}
+
 fn write(shared: &Arc<Shared>, jobs: &Receiver<Job>, waiting_bytes: &AtomicU64) {
-    while let Ok(Job { work, bytes, done }) = jobs.recv() {
-        waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        if !done.is_closed() {
-            let _ = done.send(carry_out(shared, work));
+    // What found no room last.
+    let mut refused_bytes = 0;
+    loop {
+        match jobs.recv_timeout(PROBE) {
+            Ok(Job { work, bytes, done }) => {
+                waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+                if !done.is_closed() {
+                    let result = carry_out(shared, work);
+                    refused_bytes = if result == Err(CacheFault::Full) { bytes } else { refused_bytes };
+                    let _ = done.send(result);
+                }
+            }
+            // Whoever only answers what is there would never see that it is over.
+            Err(RecvTimeoutError::Timeout) if shared.standing.stores_nothing() => probe(shared, refused_bytes),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn probe(shared: &Arc<Shared>, bytes: u64) {
+    let Some(file) = shared.file() else { return };
+    let Some(file) = file.as_ref() else { return };
+    let probed = file.probe(bytes).map_err(|error| shared.judge_write(file, &error));
+    match probed.err() {
+        None => shared.standing.stored(),
+        Some(fault) => {
+            if let Some(reason) = lasting(fault) {
+                shared.standing.failed(reason);
+            }
         }
     }
 }
@@ -125,8 +157,9 @@ fn write(shared: &Arc<Shared>, jobs: &Receiver<Job>, waiting_bytes: &AtomicU64) 
 fn carry_out(shared: &Arc<Shared>, work: Work) -> Result<u64, CacheFault> {
     let file = shared.file().ok_or(CacheFault::Unavailable)?;
     let file = file.as_ref().ok_or(CacheFault::Unavailable)?;
+    shared.look_at_name_now_and_then(file);
     let now_ms = unix_ms();
-    let judged = |error: heed::Error| shared.judge(file, &error);
+    let judged = |error: heed::Error| shared.judge_write(file, &error);
     match work {
         Work::Store { key, entry, token } => {
             let late = entry.stamps.incarnation != shared.incarnation
@@ -143,6 +176,7 @@ fn carry_out(shared: &Arc<Shared>, work: Work) -> Result<u64, CacheFault> {
             }
             let bytes = encode(&key, &entry, shared.compress_bytes)?;
             let evicted = file.store(&key, &bytes, over, now_ms).map_err(judged)?;
+            shared.count_write();
             shared.metrics.evicted.add(evicted);
             Ok(1)
         }

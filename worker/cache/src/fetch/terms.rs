@@ -28,6 +28,11 @@ impl Terms {
         }
     }
 
+    /// The same for a tier that takes no more than `entry_bytes` in one value.
+    pub(crate) fn at_most(self, entry_bytes: u64) -> Self {
+        Self { entry_bytes: self.entry_bytes.min(entry_bytes), ..self }
+    }
+
     /// For a tier that keeps nothing.
     pub(crate) fn none() -> Self {
         let [ttl, stale, negative_ttl, lease] = [Duration::ZERO; 4];

@@ -8,6 +8,7 @@ use task_mcp_scoreboard::Sample;
 use task_mcp_telemetry::{CacheFault, names};
 
 use super::*;
+use crate::embedded::data_file::DataFile;
 use crate::testing::{counted, eventually, faults};
 
 /// Text that does not get smaller.
@@ -155,4 +156,126 @@ async fn operators_see_and_remove_entries_by_name_or_key() {
     assert_eq!(fixture.tier.inspect("t even2", 10).await.unwrap()[0].state, "invalidated");
     assert_eq!(fixture.tier.invalidate_pattern("*").await.unwrap(), 1_501);
     assert_eq!(fixture.tier.stats().await.entries, Some(0));
+}
+
+#[tokio::test]
+async fn a_file_whose_head_was_overwritten_is_left_for_a_new_one() {
+    let fixture = start(|_| {});
+    fixture.tier.store(&key("k"), fixture.entry("v"), None).await.unwrap();
+    let path = fixture.dir.path().join(format!("cache/{:016x}-0-400000.mdb", fixture.commons.incarnation()));
+    let file = fs::File::options().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 8_192], 0).unwrap();
+    for _ in 0..8 {
+        assert!(matches!(fixture.tier.look(&key("k"), &tags()).await, Looked::Untrusted));
+    }
+    assert_eq!(fixture.commons.cache_generation(), 1);
+    eventually("the next file is in use", async || {
+        let _ = fixture.found("k").await;
+        fixture.tier.store(&key("k"), fixture.entry("w"), None).await.ok()
+    })
+    .await;
+    assert_eq!(fixture.found("k").await.unwrap().value, value("w"));
+}
+
+#[tokio::test]
+async fn a_file_that_fails_writes_and_not_reads_is_left_too() {
+    let fixture = start(|_| {});
+    fixture.tier.store(&key("k"), fixture.entry("v"), None).await.unwrap();
+    let file = fixture.tier.shared.file().unwrap();
+    let file = file.as_ref().unwrap();
+    for _ in 0..8 {
+        assert!(fixture.found("k").await.is_some());
+        let _ = fixture.tier.shared.judge_write(file, &heed::Error::Mdb(heed::MdbError::BadTxn));
+    }
+    assert_eq!(fixture.commons.cache_generation(), 1);
+}
+
+#[test]
+fn a_file_shorter_than_it_says_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f.mdb");
+    let open = || DataFile::open(&path, 4 << 20, 0);
+    let file = open().unwrap();
+    for number in 0..50_u8 {
+        file.store(&key(&number.to_string()), &[number; 9_000], u64::MAX, 0).unwrap();
+    }
+    drop(file);
+    let bytes = fs::metadata(&path).unwrap().len();
+    drop(open().unwrap());
+    let truncated = fs::File::options().write(true).open(&path).unwrap();
+    truncated.set_len(8_192).unwrap();
+    assert!(matches!(open(), Err(heed::Error::Mdb(heed::MdbError::Corrupted))));
+    truncated.set_len(bytes / 4).unwrap();
+    assert!(matches!(open(), Err(heed::Error::Mdb(heed::MdbError::Corrupted))));
+}
+
+#[tokio::test]
+async fn a_file_that_was_removed_is_left_by_those_who_have_it_open() {
+    let fixture = start(|_| {});
+    fixture.tier.store(&key("k"), fixture.entry("v"), None).await.unwrap();
+    fs::remove_dir_all(fixture.dir.path().join("cache")).unwrap();
+    let house = fixture.tier.keep_house(Duration::from_millis(5));
+    let left = eventually("it is left", async || {
+        let _ = fixture.tier.store(&key("k"), fixture.entry("w"), None).await;
+        (fixture.commons.cache_generation() == 1 && fixture.found("k").await.is_some()).then_some(())
+    });
+    tokio::select! { () = house => {}, () = left => {} }
+    assert!(fixture.dir.path().join(format!("cache/{:016x}-1-400000.mdb", fixture.commons.incarnation())).exists());
+    assert_eq!(fixture.tier.health().reason, None);
+}
+
+#[tokio::test]
+async fn after_too_many_broken_files_nothing_is_tried_any_more_and_that_is_told() {
+    let fixture = start(|_| {});
+    for generation in 0..64 {
+        assert_eq!(fixture.commons.cache_generation(), generation);
+        fixture.commons.leave_cache_generation(generation);
+    }
+    eventually("the last file is in use", async || {
+        let _ = fixture.found("k").await;
+        fixture.tier.store(&key("k"), fixture.entry("v"), None).await.ok()
+    })
+    .await;
+    for _ in 0..8 {
+        let file = fixture.tier.shared.file().unwrap();
+        let _ = fixture.tier.shared.judge(file.as_ref().unwrap(), &heed::Error::Mdb(heed::MdbError::BadRslot));
+    }
+    assert_eq!(fixture.commons.cache_generation(), 64);
+    let health = fixture.tier.health();
+    assert_eq!(health.in_force, "none");
+    assert!(health.reason.as_ref().unwrap().contains("64 files"), "{health:?}");
+    assert_eq!(gauge(&fixture.scoreboard, names::CACHE_DEGRADED), 1);
+    assert!(matches!(fixture.tier.look(&key("k"), &tags()).await, Looked::Untrusted));
+}
+
+#[tokio::test]
+async fn what_the_tier_takes_finds_room_and_what_it_does_not_take_is_no_trouble() {
+    let fixture = start(|settings| (settings.cache.max_bytes, settings.cache.compress_bytes) = (1 << 20, 0));
+    let limit = fixture.tier.entry_bytes();
+    assert_eq!(limit, 1 << 18);
+    let mut random = rand::rngs::StdRng::seed_from_u64(7);
+    for round in 0..40 {
+        let bytes = if round % 3 == 0 { limit as usize - 2 } else { random.random_range(10..20_000) };
+        let text = noise(&mut random, bytes);
+        let stored = fixture.tier.store(&key(&round.to_string()), fixture.entry(&text), None).await;
+        assert_eq!(stored, Ok(()), "round {round}, {bytes} bytes");
+    }
+    let large = fixture.entry(&noise(&mut random, limit as usize));
+    assert_eq!(fixture.tier.store(&key("large"), large, None).await, Err(CacheFault::TooLarge));
+    assert_eq!(fixture.tier.health().reason, None);
+}
+
+#[tokio::test]
+async fn one_store_that_fails_is_no_trouble_yet() {
+    let fixture = start(|_| {});
+    fixture.tier.shared.standing.failed("once");
+    assert_eq!(fixture.tier.health().reason, None);
+    eventually("a second later it is", async || {
+        fixture.tier.shared.standing.failed("still");
+        fixture.tier.health().reason.filter(|reason| reason == "still")
+    })
+    .await;
+    assert_eq!(gauge(&fixture.scoreboard, names::CACHE_DEGRADED), 1);
+    eventually("it is tried and well again", async || fixture.tier.health().reason.is_none().then_some(())).await;
+    assert_eq!(gauge(&fixture.scoreboard, names::CACHE_DEGRADED), 0);
 }

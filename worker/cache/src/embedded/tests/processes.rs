@@ -80,16 +80,6 @@ fn given() -> (std::path::PathBuf, Commons, usize) {
     (std::env::var(DIRECTORY).unwrap().into(), Commons::open(OwnedFd::from(memory)).unwrap(), number)
 }
 
-/// Its health is good a while after something could be stored again.
-async fn well_again(tier: &Embedded) {
-    eventually("all is well again", async || {
-        // On a busy machine the budget of a store may run out now and then.
-        let _ = tier.store(&key("again"), entry(tier, "w"), None).await;
-        tier.health().reason.is_none().then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 #[ignore = "run by others"]
 async fn stores_one_and_finds_all() {
@@ -139,6 +129,14 @@ async fn a_writer_that_is_stopped_with_the_lock_keeps_nobody_from_reading_and_no
         assert!(fixture.found("before").await.is_some());
         assert!(matches!(fixture.tier.lease(&key(&number.to_string())).await, Lease::Mine(_)));
     }
+    let told = async |what: &str, entry: Entry| {
+        eventually(what, async || {
+            let _ = fixture.tier.store(&key("large"), entry.clone(), None).await;
+            fixture.tier.health().reason.filter(|reason| reason.contains(what))
+        })
+        .await;
+    };
+    told("write lock", fixture.entry("v")).await;
     let large = fixture.entry(&"x".repeat(1 << 19));
     eventually("fills that wait are bounded", async || {
         let stored = fixture.tier.store(&key("large"), large.clone(), None).await;
@@ -146,9 +144,8 @@ async fn a_writer_that_is_stopped_with_the_lock_keeps_nobody_from_reading_and_no
     })
     .await;
     assert!(faults(&fixture.scoreboard, "timeout") >= 3 && faults(&fixture.scoreboard, "queue") > 0);
-    let health = fixture.tier.health();
-    assert_eq!(health.in_force, "embedded");
-    assert!(health.reason.unwrap().contains("write lock"));
+    told("queue", large).await;
+    assert_eq!(fixture.tier.health().in_force, "embedded");
 
     // A process that starts meanwhile reads at once.
     Other::start("reads_what_was_there", fixture.dir.path(), &fixture.commons, 0).succeeds();
@@ -157,7 +154,7 @@ async fn a_writer_that_is_stopped_with_the_lock_keeps_nobody_from_reading_and_no
     drop(other.child.stdin.take());
     eventually("it goes on as before", async || fixture.tier.store(&key("after"), fixture.entry("w"), None).await.ok())
         .await;
-    well_again(&fixture.tier).await;
+    eventually("it is well without another store", async || fixture.tier.health().reason.is_none().then_some(())).await;
     assert_eq!(fixture.found("2").await, None, "nobody waited for it any more");
 }
 
@@ -216,18 +213,46 @@ async fn fills_a_small_disk() {
         assert!(found(&tier, "before").await.is_some());
     }
     assert!(refused > 10 && faults(&scoreboard, "full") == refused, "{refused}");
-    assert!(tier.health().reason.unwrap().contains("no room"));
+    let large = entry(&tier, &"x".repeat(20_000));
+    eventually("it is told", async || {
+        let _ = tier.store(&key("large"), large.clone(), None).await;
+        tier.health().reason.filter(|reason| reason.contains("no room"))
+    })
+    .await;
     fs::remove_file(full).unwrap();
     eventually("there is room again", async || tier.store(&key("after"), entry(&tier, "w"), None).await.ok()).await;
     assert!(found(&tier, "after").await.is_some());
-    well_again(&tier).await;
+    eventually("all is well again", async || tier.health().reason.is_none().then_some(())).await;
     println!("filled");
 }
 
-#[test]
-fn a_full_disk_refuses_fills_and_nothing_else() {
+#[tokio::test]
+#[ignore = "run by others"]
+async fn starts_on_a_full_disk() {
+    let (dir, commons, _) = given();
+    let full = dir.join("full");
+    let _ = fs::write(&full, vec![0; 8 << 20]);
+    // A page is left, for the first that comes.
+    let filled = File::options().write(true).open(&full).unwrap();
+    filled.set_len(filled.metadata().unwrap().len() - rustix::param::page_size() as u64).unwrap();
+    drop(filled);
+    let (tier, _scoreboard) = open(&dir, &commons, |_| {});
+    let health = tier.health();
+    assert_eq!(health.in_force, "none");
+    assert!(health.reason.as_ref().unwrap().contains("No space left"), "{health:?}");
+    assert!(matches!(tier.look(&key("k"), &tags()).await, Looked::Untrusted));
+    assert_eq!(commons.cache_generation(), 0, "there is nothing wrong with the file");
+    fs::remove_file(full).unwrap();
+    let house = tier.keep_house(Duration::from_millis(5));
+    let usable = eventually("it is tried again", async || tier.health().reason.is_none().then_some(()));
+    tokio::select! { () = house => {}, () = usable => {} }
+    tier.store(&key("k"), entry(&tier, "v"), None).await.unwrap();
+    println!("recovered");
+}
+
+/// Runs `test` of this file on a disk of its own of 600 KiB, which ends with the process.
+fn on_a_small_disk(test: &str, says: &str) {
     let (dir, commons) = (tempfile::tempdir().unwrap(), Commons::create().unwrap());
-    // A mount of its own, which ends with the process.
     let mounted = "mount -t tmpfs -o size=600k,mode=700 tmpfs \"$TASK_MCP_TEST_CACHE_DIRECTORY\"";
     let may = Command::new("unshare")
         .args(["-m", "sh", "-c", mounted])
@@ -241,7 +266,17 @@ fn a_full_disk_refuses_fills_and_nothing_else() {
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &format!("{mounted} && exec \"$0\" \"$@\"")]);
     command.arg(std::env::current_exe().unwrap());
-    let mut other = Other::start_by(command, "fills_a_small_disk", dir.path(), &commons, 0);
-    other.says("filled");
+    let mut other = Other::start_by(command, test, dir.path(), &commons, 0);
+    other.says(says);
     other.succeeds();
+}
+
+#[test]
+fn a_full_disk_refuses_fills_and_nothing_else() {
+    on_a_small_disk("fills_a_small_disk", "filled");
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_done_without_until_there_is_room() {
+    on_a_small_disk("starts_on_a_full_disk", "recovered");
 }
