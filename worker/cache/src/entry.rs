@@ -28,7 +28,9 @@ use bytes::Bytes;
 use task_mcp_telemetry::CacheFault;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::tier::{Entry, Stamps};
+use crate::tier::Entry;
+#[cfg(test)]
+use crate::tier::Stamps;
 use crate::{Key, Value};
 
 const MAGIC: &[u8; 4] = b"TMCE";
@@ -239,7 +241,7 @@ impl<'a> Sealed<'a> {
     ///
     /// # Errors
     /// As [`Sealed::value`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the Redis tier is being written"))]
+    #[cfg(test)]
     pub(crate) fn entry(&self, key: &Key, limit: u64) -> Result<Entry, CacheFault> {
         let value = self.value(key, limit)?;
         let stamps = Stamps { incarnation: self.incarnation, epochs: self.epochs().collect() };

@@ -39,6 +39,8 @@ pub(crate) async fn ask<T: FromRedisValue>(
     let outcome = attempt(shared, commands, began, budget).await;
     match &outcome {
         Ok(_) => shared.metrics.answered(began.elapsed()),
+        // The question whether the server knows a script has been answered.
+        Err(error) if error.code().as_deref() == Some("NOSCRIPT") => shared.metrics.answered(began.elapsed()),
         Err(error) => shared.metrics.failed(match error {
             RedisError::Settings { .. } | RedisError::Unavailable(_) => RedisFault::Unavailable,
             RedisError::Breaker { .. } => RedisFault::Breaker,
@@ -75,13 +77,17 @@ async fn attempt<T: FromRedisValue>(
             connection.answered();
             match held_inside {
                 None => shared.closed(shared.breaker(|breaker| breaker.answered(ticket.admission))),
-                Some(verdict) => follow(shared, &connection, began, &ticket, verdict, "errors in its answers"),
+                Some(verdict) => {
+                    if verdict != Verdict::Command {
+                        shared.metrics.failed(RedisFault::Server);
+                    }
+                    follow(shared, &connection, began, &ticket, verdict, "errors in its answers");
+                }
             }
             ticket.spent();
-            convert(value).map(|value| Answer { value, server: connection.server }).inspect_err(|_| {
-                connection.give_up("an answer was none to its command");
-                held_against(shared, &connection, began, "answers that are none to their commands");
-            })
+            // What lies under a key may be anybody's; the bytes were in order, so those who share the connection do not suffer.
+            // Answers that belong to other commands are noticed by the heartbeat, which asks for what nobody can store.
+            convert(value).map(|value| Answer { value, server: connection.server })
         }
         Judged::Refused(verdict, error) => {
             connection.answered();

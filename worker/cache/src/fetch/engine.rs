@@ -7,6 +7,7 @@ use std::time::Duration;
 use task_mcp_scoreboard::{Commons, Epochs};
 use task_mcp_telemetry::{CacheMetrics, CacheOutcome};
 
+use super::elsewhere::Elsewhere;
 use super::flight::Order;
 use super::flights::{Flights, Source, Told};
 use super::{Computed, Fetched, Terms, Wanted};
@@ -20,6 +21,7 @@ pub(crate) struct Engine<T> {
     pub(crate) metrics: CacheMetrics,
     pub(super) terms: Terms,
     pub(super) flights: Arc<Flights>,
+    pub(super) elsewhere: Elsewhere,
     epochs: Epochs,
     incarnation: u64,
 }
@@ -27,7 +29,8 @@ pub(crate) struct Engine<T> {
 impl<T: Tier> Engine<T> {
     pub(crate) fn new(tier: T, terms: Terms, commons: &Commons, metrics: CacheMetrics) -> Self {
         let flights = Arc::new(Flights::default());
-        Self { tier, metrics, terms, flights, epochs: commons.epochs(), incarnation: commons.incarnation() }
+        let (elsewhere, epochs, incarnation) = (Elsewhere::default(), commons.epochs(), commons.incarnation());
+        Self { tier, metrics, terms, flights, elsewhere, epochs, incarnation }
     }
 
     pub(crate) async fn fetch<F, C>(self: &Arc<Self>, wanted: Wanted<'_>, compute: F) -> Option<Fetched>
@@ -80,6 +83,9 @@ impl<T: Tier> Engine<T> {
         F: FnOnce() -> C + Send + 'static,
         C: Future<Output = Computed> + Send + 'static,
     {
+        if self.elsewhere.computes(&wanted.key) {
+            return;
+        }
         if let (_, Some(landing)) = self.flights.board(wanted.key, stamps.clone()) {
             tokio::spawn(Arc::clone(self).fly(landing, Order::new(wanted, Some(stamps), true), compute));
         }

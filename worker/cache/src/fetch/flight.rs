@@ -127,7 +127,10 @@ impl<T: Tier> Engine<T> {
             match self.tier.lease(&order.key).await {
                 Lease::Mine(token) => *lease = Some(token),
                 Lease::None => return Turn::Ours(Some(stamps)),
-                Lease::Held { .. } if order.background => return Turn::Theirs,
+                Lease::Held { left, .. } if order.background => {
+                    self.elsewhere.note(order.key, left);
+                    return Turn::Theirs;
+                }
                 Lease::Held { left, holder } => {
                     if last_holder.replace(holder) != Some(holder) {
                         followed += 1;

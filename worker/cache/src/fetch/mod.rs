@@ -2,9 +2,11 @@
 //!
 //! - `engine`: what a caller goes through
 //! - `flights`: who computes what in this process, and who waits for it
+//! - `elsewhere`: what other processes compute, so that they are not asked by every call
 //! - `flight`: one computation: its lease, its end, what becomes of its result
 //! - `terms`: how long results are kept
 
+mod elsewhere;
 mod engine;
 mod flight;
 mod flights;

@@ -30,6 +30,8 @@ struct State {
     /// Renewals do not arrive, as those of a process that was stopped.
     deaf: AtomicBool,
     stored: AtomicUsize,
+    /// Leases that were asked for.
+    asked: AtomicUsize,
 }
 
 const LEASE: Duration = Duration::from_millis(100);
@@ -66,6 +68,7 @@ impl Tier for Memory {
     }
 
     async fn lease(&self, key: &Key) -> Lease {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.1).await;
         if let Some((holder, left)) = self.holder(key) {
             return Lease::Held { left, holder };
@@ -227,6 +230,26 @@ async fn what_is_past_its_time_is_answered_at_once_and_computed_anew_once() {
     tokio::time::sleep(WORK * 2).await;
     assert_eq!(text(&fixture.fetch(&fixture.two, "newer").await), (value("new"), CacheOutcome::Hit));
     assert_eq!(fixture.runs(), 2);
+    fixture.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_another_computes_anew_its_lease_is_not_asked_for_by_every_call() {
+    let fixture = fixture();
+    fixture.fetch(&fixture.one, "old").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    // Another process has just begun, and does not live to renew it.
+    assert!(matches!(fixture.tier.lease(&key()).await, Lease::Mine(_)));
+    let before = fixture.tier.0.asked.load(Ordering::SeqCst);
+    for _ in 0..LEASE.as_millis() - 1 {
+        assert_eq!(text(&fixture.fetch(&fixture.two, "new").await), (value("old"), CacheOutcome::Stale));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(fixture.tier.0.asked.load(Ordering::SeqCst), before + 1);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(text(&fixture.fetch(&fixture.two, "new").await), (value("old"), CacheOutcome::Stale));
+    tokio::time::sleep(WORK * 2).await;
+    assert_eq!(text(&fixture.fetch(&fixture.two, "newer").await), (value("new"), CacheOutcome::Hit));
     fixture.settle().await;
 }
 

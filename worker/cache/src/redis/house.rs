@@ -9,10 +9,11 @@ use task_mcp_redis::{Answer, Heard, RedisError, ServerId, Subscription};
 use task_mcp_scoreboard::{EPOCH_CELLS, RemoteTrust, monotonic_ms};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::RedisTier;
 use super::adoption::{Adoption, Found, Why};
+use super::answers::{self, Field};
 use super::keys::INCARNATION;
 use super::machine::of_server;
-use super::{RedisTier, answers};
 use crate::tier::Stamps;
 
 /// How often it makes sure that it still hears everything.
@@ -24,6 +25,9 @@ const TRUST_MS: u64 = 1_000;
 
 /// How long one of its commands may take; nobody waits for them.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The fields of the epochs, whatever they hold.
+type Fields = HashMap<Vec<u8>, Vec<u8>>;
 
 /// The housekeeper.
 struct House<'a> {
@@ -136,9 +140,9 @@ impl House<'_> {
         let mut commands = pipe();
         commands.cmd("HGET").arg(&self.tier.keys.epochs).arg(INCARNATION);
         commands.cmd("PERSIST").arg(&self.tier.keys.epochs);
-        let answer: Result<Answer<(Option<String>, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
-        answer.is_ok_and(|Answer { value: (text, _), server }| {
-            let incarnation = text.as_deref().and_then(answers::incarnation);
+        let answer: Result<Answer<(Field, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
+        answer.is_ok_and(|Answer { value: (bytes, _), server }| {
+            let incarnation = bytes.as_deref().and_then(answers::incarnation);
             incarnation.is_some_and(|number| of_server(number, server) == self.tier.machine.adopted())
         })
     }
@@ -181,8 +185,8 @@ impl House<'_> {
         let here: Vec<_> = (0..EPOCH_CELLS).map(|cell| (cell, machine.epochs.of_cell(cell))).collect();
         let known: Vec<_> = (0..EPOCH_CELLS).map(|cell| machine.remote.known(cell)).collect();
         let Some((server, fields)) = self.read_epochs().await else { return };
-        let text = fields.get(INCARNATION).cloned();
-        let incarnation = text.as_deref().and_then(answers::incarnation);
+        let lies = fields.get(INCARNATION.as_bytes()).cloned();
+        let incarnation = lies.as_deref().and_then(answers::incarnation);
         let epochs = epochs(&fields);
         let now: HashMap<_, _> = epochs.iter().copied().collect();
         let went_back = known.iter().enumerate().any(|(cell, known)| {
@@ -195,10 +199,10 @@ impl House<'_> {
                 self.adopt(Stamps { incarnation: of_server(incarnation, server), epochs }, server);
             }
             (Adoption::Renew(why), _) => {
-                let Ok(answer) = self.tier.renew_epochs(text, PATIENCE).await else { return };
+                let Ok(answer) = self.tier.renew_epochs(lies, PATIENCE).await else { return };
                 let Some(incarnation) = answer.value.filter(|_| answer.server == server) else { return };
                 self.adopt(Stamps { incarnation: of_server(incarnation, server), epochs: Vec::new() }, server);
-                announce(why);
+                self.announce(why);
                 // Whatever was bumped before, no entry from before is answered.
                 for (cell, epoch) in here {
                     self.tier.machine.remote.tell(cell, epoch);
@@ -215,11 +219,11 @@ impl House<'_> {
     }
 
     /// All fields of the epochs. What is no hash is taken for an empty one.
-    async fn read_epochs(&self) -> Option<(ServerId, HashMap<String, String>)> {
+    async fn read_epochs(&self) -> Option<(ServerId, Fields)> {
         let mut commands = pipe();
         commands.cmd("HGETALL").arg(&self.tier.keys.epochs);
         commands.cmd("PERSIST").arg(&self.tier.keys.epochs);
-        let answer: Result<Answer<(HashMap<String, String>, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
+        let answer: Result<Answer<(Fields, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
         match answer {
             Ok(Answer { value: (fields, _), server }) => Some((server, fields)),
             Err(RedisError::Nonsense(_)) => Some((self.tier.redis.server()?, HashMap::new())),
@@ -237,6 +241,17 @@ impl House<'_> {
         self.adopted_at = Some(server);
     }
 
+    fn announce(&self, why: Why) {
+        match why {
+            Why::Arrived => tracing::info!("Results are kept in Redis; none from before is answered."),
+            Why::OtherServer => {
+                tracing::warn!("Redis is another server than before; no result from before is answered.")
+            }
+            Why::Emptied => tracing::info!("Redis holds no tag epochs; no result from before is answered."),
+            Why::WentBack => self.tier.say_went_back(),
+        }
+    }
+
     /// Sends bumps that were not told; of how many cells.
     async fn catch_up(&self, untold: &[(usize, u64)]) -> usize {
         match self.tier.tell(untold, PATIENCE).await {
@@ -247,16 +262,7 @@ impl House<'_> {
 }
 
 /// The epochs among the fields; others are not ours.
-fn epochs(fields: &HashMap<String, String>) -> Vec<(u16, u64)> {
-    let epoch = |(cell, epoch): (&String, &String)| Some((cell.parse().ok()?, epoch.parse().ok()?));
+fn epochs(fields: &Fields) -> Vec<(u16, u64)> {
+    let epoch = |(cell, epoch): (&Vec<u8>, &Vec<u8>)| Some((answers::number(cell)?, answers::number(epoch)?));
     fields.iter().filter_map(epoch).filter(|(cell, _)| usize::from(*cell) < EPOCH_CELLS).collect()
-}
-
-fn announce(why: Why) {
-    match why {
-        Why::Arrived => tracing::info!("Results are kept in Redis; none from before is answered."),
-        Why::OtherServer => tracing::warn!("Redis is another server than before; no result from before is answered."),
-        Why::Emptied => tracing::info!("Redis holds no tag epochs; no result from before is answered."),
-        Why::WentBack => tracing::warn!("Tag epochs in Redis went back; no result from before is answered."),
-    }
 }

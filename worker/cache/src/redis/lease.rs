@@ -1,12 +1,12 @@
 //! Leases: of all who share Redis, one computes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::Cmd;
 use task_mcp_redis::Answer;
 use task_mcp_telemetry::{CacheFault, CacheOperation};
 
-use super::RedisTier;
+use super::{RedisTier, answers};
 use crate::Key;
 use crate::tier::{Lease, Token};
 
@@ -19,26 +19,17 @@ impl RedisTier {
         let keys = keys.each_ref().map(String::as_str);
         let answer = self.run(&self.scripts.lease, &keys, |command| _ = command.arg(lives), self.budget).await;
         self.metrics.operated(CacheOperation::Lease, began.elapsed());
-        let answer: Answer<(i64, u64, i64)> = match answer {
-            Ok(answer) => answer,
+        let answer: Result<Answer<(i64, Vec<u8>, i64)>, _> = answer;
+        let taken = answer.and_then(|answer| {
+            let (what, token, left_ms) = answer.value;
+            answers::lease(what, &token, left_ms).ok_or(CacheFault::Corrupt)?
+        });
+        match taken {
+            // One that seems longer than ours is none of ours, or of other settings.
+            Ok(Lease::Held { left, holder }) => Lease::Held { left: left.min(self.lease), holder },
+            Ok(lease) => lease,
             Err(fault) => {
                 self.failed(fault);
-                return Lease::None;
-            }
-        };
-        match answer.value {
-            (1, token, _) => Lease::Mine(Token(token)),
-            // One without an end is none of ours, and one that seems longer neither.
-            (0, holder, left_ms) => match u64::try_from(left_ms) {
-                Ok(left_ms) => Lease::Held { left: Duration::from_millis(left_ms.min(lives)), holder: Token(holder) },
-                Err(_) => Lease::None,
-            },
-            (2, ..) => {
-                self.failed(CacheFault::Full);
-                Lease::None
-            }
-            _ => {
-                self.failed(CacheFault::Corrupt);
                 Lease::None
             }
         }

@@ -6,7 +6,7 @@
 //! - `memory`: entries in the memory of the process
 //! - `read`, `write`, `lease`: the operations
 //! - `house`: what one process does for its machine; `adoption`: what follows from what it found
-//! - `operations`: what operators ask
+//! - `operations`: what operators ask; `standing`: whether it can be used now
 //!
 //! # Coherence
 //! The epochs of all tags are one hash in Redis, with a random incarnation. Stamps name the incarnation *at one run of
@@ -28,17 +28,19 @@ mod memory;
 mod operations;
 mod read;
 mod scripts;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, FromRedisValue, cmd};
 use task_mcp_config::Settings;
 use task_mcp_config::settings::Coherence;
-use task_mcp_redis::{Answer, BreakerState, Commands, ConnectionStatus, Purpose, Redis, RedisError};
+use task_mcp_redis::{Answer, Commands, Purpose, Redis, RedisError};
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{CacheFault, CacheMetrics, RedisMetrics};
 
@@ -46,9 +48,13 @@ use self::keys::Keys;
 use self::machine::Machine;
 use self::memory::Memory;
 use self::scripts::{Script, Scripts};
+use self::standing::Watch;
 use crate::operations::Health;
 use crate::tier::{Entry, Lease, Looked, Tier, Token};
 use crate::{Key, Tag};
+
+/// How long a warning that may come with every read is not repeated.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The tier in Redis, of one process.
 #[derive(Debug)]
@@ -67,7 +73,9 @@ pub(crate) struct RedisTier {
     compress_bytes: u64,
     said_foreign: AtomicBool,
     said_corrupt: AtomicBool,
-    degraded: AtomicBool,
+    /// When it was last said that epochs went back.
+    said_went_back: Mutex<Option<Instant>>,
+    _watch: Watch,
 }
 
 impl RedisTier {
@@ -85,12 +93,13 @@ impl RedisTier {
         let keys = Keys::new(&settings.redis.prefix, store_id);
         let redis = Redis::open(&settings.redis, Purpose::Cache, &keys.epochs, redis)?;
         let cache = &settings.cache;
-        metrics.degraded.set(1);
+        let machine = Machine::new(commons);
         Ok(Self {
+            _watch: Watch::start(redis.clone(), machine.clone(), metrics.degraded.clone()),
             redis,
             keys,
             scripts: Scripts::new(),
-            machine: Machine::new(commons),
+            machine,
             memory: Memory::new(cache.entries),
             metrics,
             tracked: cache.coherence == Coherence::Tracked,
@@ -100,20 +109,13 @@ impl RedisTier {
             compress_bytes: cache.compress_bytes,
             said_foreign: AtomicBool::new(false),
             said_corrupt: AtomicBool::new(false),
-            degraded: AtomicBool::new(true),
+            said_went_back: Mutex::default(),
         })
     }
 
     /// How it is.
     pub(crate) fn health(&self) -> Health {
-        let status = self.redis.status();
-        let reason = match (status.connection, status.breaker) {
-            (ConnectionStatus::Connecting, _) => Some("the connection to Redis is being made".to_owned()),
-            (ConnectionStatus::Down { reason, .. }, _) => Some(reason),
-            (ConnectionStatus::Up { .. }, BreakerState::Closed) => (self.machine.adopted() == 0)
-                .then(|| "this machine's housekeeper has not made sure of the epochs in Redis yet".to_owned()),
-            (ConnectionStatus::Up { .. }, _) => Some("Redis failed too often and is left alone for now".to_owned()),
-        };
+        let reason = standing::reason(&self.redis, &self.machine);
         Health { configured: "redis", in_force: if reason.is_none() { "redis" } else { "none" }, reason }
     }
 
@@ -167,10 +169,13 @@ impl RedisTier {
         }
     }
 
-    /// Shows whether this process does without Redis.
-    fn show_degraded(&self, degraded: bool) {
-        if self.degraded.swap(degraded, Ordering::Relaxed) != degraded {
-            self.metrics.degraded.set(i64::from(degraded));
+    /// Says that epochs in Redis are lower than they were. Somebody may edit them all the time, so not each time.
+    fn say_went_back(&self) {
+        let now = Instant::now();
+        let mut said = self.said_went_back.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| now.duration_since(said) >= SAY_AGAIN) {
+            *said = Some(now);
+            tracing::warn!("Tag epochs in Redis went back; no result from before is answered.");
         }
     }
 }
@@ -188,9 +193,7 @@ fn fault(error: &RedisError) -> CacheFault {
 
 impl Tier for RedisTier {
     async fn look(&self, key: &Key, tags: &[Tag]) -> Looked {
-        let looked = self.find(key, tags).await;
-        self.show_degraded(matches!(looked, Looked::Untrusted));
-        looked
+        self.find(key, tags).await
     }
 
     async fn lease(&self, key: &Key) -> Lease {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use redis::pipe;
 use task_mcp_redis::{Answer, RedisError};
 
+use super::RedisTier;
+use super::answers::{self, Field};
 use super::keys::INCARNATION;
 use super::machine::of_server;
-use super::{RedisTier, answers};
 use crate::CacheError;
 use crate::entry::{Freshness, Sealed, freshness, unix_ms};
 use crate::operations::{Inspected, Stats};
@@ -72,8 +73,9 @@ impl RedisTier {
                 if found.len() >= limit {
                     return Ok(found);
                 }
-                let epoch =
-                    |cell: u16| epochs.get(&cell.to_string()).and_then(|text| text.parse().ok()).unwrap_or(0_u64);
+                let epoch = |cell: u16| {
+                    epochs.get(cell.to_string().as_bytes()).and_then(|bytes| answers::number(bytes)).unwrap_or(0_u64)
+                };
                 let valid =
                     head.incarnation == incarnation && head.epochs.iter().all(|(cell, then)| epoch(*cell) == *then);
                 let lives = head.fresh.saturating_add(head.stale);
@@ -152,16 +154,16 @@ impl RedisTier {
         self.memory.clear();
         let mut get = redis::cmd("HGET");
         get.arg(&self.keys.epochs).arg(INCARNATION);
-        let present: Answer<Option<String>> = self.redis.ask(get, STEP).await.map_err(refused)?;
+        let present: Answer<Field> = self.redis.ask(get, STEP).await.map_err(refused)?;
         self.renew_epochs(present.value, STEP).await.map(|_| ()).map_err(|_| not_now())
     }
 
     /// The incarnation and the epochs that lie in Redis.
-    async fn present(&self) -> Result<(u64, HashMap<String, String>), CacheError> {
+    async fn present(&self) -> Result<(u64, HashMap<Vec<u8>, Vec<u8>>), CacheError> {
         let mut all = redis::cmd("HGETALL");
         all.arg(&self.keys.epochs);
-        let answer: Answer<HashMap<String, String>> = self.redis.ask(all, STEP).await.map_err(refused)?;
-        let incarnation = answer.value.get(INCARNATION).and_then(|text| answers::incarnation(text));
+        let answer: Answer<HashMap<Vec<u8>, Vec<u8>>> = self.redis.ask(all, STEP).await.map_err(refused)?;
+        let incarnation = answer.value.get(INCARNATION.as_bytes()).and_then(|bytes| answers::incarnation(bytes));
         Ok((incarnation.map_or(0, |number| of_server(number, answer.server)), answer.value))
     }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::{Pipeline, pipe};
-use task_mcp_redis::{Answer, ServerId};
+use redis::{FromRedisValue, Pipeline, Value as Reply, pipe};
+use task_mcp_redis::{Answer, RedisError, ServerId};
 use task_mcp_telemetry::{CacheFault, CacheOperation};
 
-use super::RedisTier;
-use super::answers::{self, Epochs};
+use super::answers::{self, Epochs, Field};
 use super::keys::INCARNATION;
 use super::memory::Held;
+use super::{RedisTier, fault};
 use crate::entry::{Sealed, unix_ms};
 use crate::tier::{Looked, Stamps};
 use crate::{Key, Tag};
@@ -19,11 +19,15 @@ use crate::{Key, Tag};
 /// one.
 const ENTRY_EXTRA_BYTES: u64 = 64 * 1024;
 
-/// Bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs was made to last.
-type Both = (Vec<u8>, i64, Vec<Option<String>>, i64);
+/// The incarnation and the epochs.
+type Fields = Vec<Field>;
+
+/// Bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs was made to last; or the errors
+/// the server has instead.
+type Both = (Reply, Reply, Reply, Reply);
 
 /// The same without an entry.
-type EpochsOnly = (Vec<Option<String>>, i64);
+type EpochsOnly = (Fields, i64);
 
 impl RedisTier {
     /// Looks in memory and, unless this machine is told of every bump and can vouch for what is there, asks Redis: for
@@ -77,12 +81,17 @@ impl RedisTier {
         let mut both = pipe();
         both.cmd("GETRANGE").arg(self.keys.entry(key)).arg(0).arg(self.entry_bytes.saturating_add(ENTRY_EXTRA_BYTES));
         both.cmd("PTTL").arg(self.keys.entry(key));
+        // What is of another kind in the place of the entry is no reason not to store one there.
+        both.ignore_errors();
         let answer: Answer<Both> = self.within(self.epochs_of(&mut both, known), began).await?;
-        let (bytes, left_ms, fields, _) = answer.value;
+        let (bytes, left_ms, fields, lasts) = answer.value;
+        understood::<i64>(lasts)?;
+        let fields: Fields = understood(fields)?;
         let Some(now) = self.judge(&fields, answer.server, known, began).await? else {
             return Ok(Looked::Untrusted);
         };
-        match self.unseal(key, &bytes, left_ms, &now) {
+        let entry = || Ok((understood::<Vec<u8>>(bytes)?, understood::<i64>(left_ms)?));
+        match entry().and_then(|(bytes, left_ms)| self.unseal(key, &bytes, left_ms, &now)) {
             Ok(Some(held)) => {
                 self.memory.put(*key, Arc::clone(&held));
                 Ok(held.looked().unwrap_or(Looked::Nothing(now)))
@@ -109,7 +118,7 @@ impl RedisTier {
     /// The stamps of an answer, if they can be trusted.
     async fn judge(
         &self,
-        fields: &[Option<String>],
+        fields: &[Field],
         server: ServerId,
         known: &Stamps,
         began: Instant,
@@ -118,13 +127,17 @@ impl RedisTier {
             Epochs::At(now) => now,
             // The housekeeper begins a new incarnation.
             Epochs::Lost => return Ok(None),
-            Epochs::Nonsense => return Err(CacheFault::Corrupt),
+            // Nobody could say what they were.
+            Epochs::Nonsense => {
+                self.renew_epochs(fields.first().cloned().flatten(), self.left(began)).await?;
+                return Err(CacheFault::Corrupt);
+            }
         };
         if now.incarnation != known.incarnation {
             return Ok(None);
         }
         if now.epochs.iter().zip(&known.epochs).any(|((_, now), (_, known))| now < known) {
-            tracing::warn!("Tag epochs in Redis went back; no result from before is answered.");
+            self.say_went_back();
             self.renew_epochs(fields.first().cloned().flatten(), self.left(began)).await?;
             return Ok(None);
         }
@@ -153,4 +166,10 @@ impl RedisTier {
         };
         Ok(Some(Arc::new(Held { value, stamps: now.clone(), created_ms, fresh, stale })))
     }
+}
+
+/// One reply of a pipeline that takes errors as values.
+fn understood<T: FromRedisValue>(reply: Reply) -> Result<T, CacheFault> {
+    let reply = reply.extract_error().map_err(|error| fault(&RedisError::Server(error)))?;
+    T::from_redis_value(reply).map_err(|_| CacheFault::Corrupt)
 }

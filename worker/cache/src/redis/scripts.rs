@@ -78,10 +78,10 @@ return ARGV[3]
 /// Keys: epochs, entry, lease. Arguments: token or nothing, milliseconds to live, bytes, incarnation, then cell and
 /// epoch of each tag. Answers 0 if it is kept, 1 if a tag moved on, 2 if the lease is another's, 3 if there is no room.
 const STORE: &str = r"
-if ARGV[1] ~= '' and redis.call('GET', KEYS[3]) ~= ARGV[1] then return 2 end
+if ARGV[1] ~= '' and redis.pcall('GET', KEYS[3]) ~= ARGV[1] then return 2 end
 local fields = {'inc'}
 for at = 5, #ARGV, 2 do fields[#fields + 1] = ARGV[at] end
-local now = redis.call('HMGET', KEYS[1], unpack(fields))
+local now = redis.pcall('HMGET', KEYS[1], unpack(fields))
 if now[1] ~= ARGV[4] then return 1 end
 for at = 2, #fields do
   if (now[at] or '0') ~= ARGV[2 * at + 2] then return 1 end
@@ -93,14 +93,19 @@ return 0
 
 /// Keys: lease, fence. Arguments: milliseconds to live. Answers 1 and the token of a new lease; or 0, the token of the
 /// one who has it, and how many milliseconds are left; or 2 if there is no room. The token is the server's time in
-/// microseconds, or one more than the last: it grows also after the last one was lost.
+/// microseconds, or one more than the last: it grows also after the last one was lost. What is no token with an end is
+/// nobody's lease, and what is no number that can be counted on is no last token: somebody else has written there.
 const LEASE: &str = r"
-local held = redis.call('GET', KEYS[1])
-if held then return {0, held, redis.call('PTTL', KEYS[1])} end
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' and #held <= 16 and string.find(held, '^%d+$') then
+  local left = redis.call('PTTL', KEYS[1])
+  if left >= 0 then return {0, held, left} end
+end
 local time = redis.call('TIME')
 local token = time[1] * 1000000 + time[2]
-local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
-if token <= last then token = last + 1 end
+local last = redis.pcall('GET', KEYS[2])
+last = type(last) == 'string' and tonumber(last) or 0
+if last >= token and last < 2 ^ 53 - 1 then token = last + 1 end
 local said = string.format('%.0f', token)
 local done = redis.pcall('SET', KEYS[2], said)
 if done.err then return {2, '0', 0} end
@@ -110,12 +115,12 @@ return {1, said, 0}
 
 /// Keys: lease. Arguments: token, milliseconds to live. Answers 1 if it was prolonged.
 const RENEW_LEASE: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 ";
 
 /// Keys: lease. Arguments: token. Answers 1 if it was given back.
 const RELEASE_LEASE: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 ";

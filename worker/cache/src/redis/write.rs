@@ -7,9 +7,10 @@ use redis::Cmd;
 use task_mcp_redis::Answer;
 use task_mcp_telemetry::{CacheFault, CacheOperation};
 
+use super::RedisTier;
+use super::answers::{self, Field};
 use super::machine::of_server;
 use super::memory::Held;
-use super::{RedisTier, answers};
 use crate::entry::{encode, over_ms, unix_ms};
 use crate::tier::{Entry, Token};
 use crate::{Key, Tag};
@@ -66,7 +67,10 @@ impl RedisTier {
         cells.dedup_by_key(|(cell, _)| *cell);
         let told = self.tell(&cells, self.budget).await;
         self.metrics.operated(CacheOperation::Bump, began.elapsed());
-        if let Err(fault) = told {
+        // Before the housekeeper has adopted an incarnation there is none to move on; what is untold then is told after it.
+        if let Err(fault) = told
+            && self.machine.adopted() != 0
+        {
             self.failed(fault);
         }
     }
@@ -82,8 +86,7 @@ impl RedisTier {
                 command.arg(*cell);
             }
         };
-        let answer: Answer<Vec<Option<String>>> =
-            self.run(&self.scripts.bump, &[&self.keys.epochs], arguments, budget).await?;
+        let answer: Answer<Vec<Field>> = self.run(&self.scripts.bump, &[&self.keys.epochs], arguments, budget).await?;
         let numbers = cells.iter().filter_map(|(cell, _)| u16::try_from(*cell).ok());
         let answers::Epochs::At(now) = self.bumped(&answer, numbers) else {
             // The epochs were lost: no entry from before counts, but the next incarnation has to know.
@@ -100,7 +103,7 @@ impl RedisTier {
         Ok(())
     }
 
-    fn bumped(&self, answer: &Answer<Vec<Option<String>>>, cells: impl Iterator<Item = u16>) -> answers::Epochs {
+    fn bumped(&self, answer: &Answer<Vec<Field>>, cells: impl Iterator<Item = u16>) -> answers::Epochs {
         if answer.value.len() == 1 {
             return answers::Epochs::Lost;
         }
@@ -111,7 +114,7 @@ impl RedisTier {
     /// counts then, which is another's number if another machine did the same at the same time.
     pub(super) async fn renew_epochs(
         &self,
-        ending: Option<String>,
+        ending: Field,
         budget: Duration,
     ) -> Result<Answer<Option<u64>>, CacheFault> {
         let beginning: u64 = rand::random::<u64>().max(1);
@@ -119,7 +122,7 @@ impl RedisTier {
             command.arg(&self.keys.bumps).arg(ending.as_deref().unwrap_or_default()).arg(beginning);
         };
         let keys = [self.keys.epochs.as_str()];
-        let answer: Answer<String> = self.run(&self.scripts.renew_epochs, &keys, arguments, budget).await?;
+        let answer: Answer<Vec<u8>> = self.run(&self.scripts.renew_epochs, &keys, arguments, budget).await?;
         Ok(Answer { value: answers::incarnation(&answer.value), server: answer.server })
     }
 }

@@ -59,10 +59,8 @@ async fn answers_that_are_none_are_told_and_the_connection_is_made_anew() {
     let world = open(&settings(&fake.url));
     let mut connects = 0;
     for (bytes, expected) in [
-        // Of another type.
-        (&b"*2\r\n:1\r\n:2\r\n"[..], "nonsense"),
         // Of no type.
-        (b"!!!!\r\n", "nonsense"),
+        (&b"!!!!\r\n"[..], "nonsense"),
         (b"*9999999999999999999\r\n", "nonsense"),
         // Announced, and never sent.
         (b"$536870911\r\nx", "timeout"),
@@ -80,6 +78,25 @@ async fn answers_that_are_none_are_told_and_the_connection_is_made_anew() {
         assert!(started.elapsed() < SHORT + Duration::from_secs(1));
         assert_eq!(world.failures(expected), before + 1, "{}: {error:?}", String::from_utf8_lossy(bytes));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_not_what_was_wanted_is_the_matter_of_its_command_alone() {
+    let fake = Fake::scripted(|command| {
+        Some(if command[1] == "odd" { b"*2\r\n:1\r\n:2\r\n".to_vec() } else { b"$5\r\nvalue\r\n".to_vec() })
+    });
+    let world = open(&settings(&fake.url));
+    world.up().await;
+    for round in 1..=20 {
+        let mut odd = redis::cmd("GET");
+        odd.arg("odd");
+        let (odd, other) = tokio::join!(world.redis.ask::<String>(odd, AMPLE), world.get(AMPLE));
+        let error = odd.unwrap_err();
+        assert!(matches!(error, RedisError::Nonsense(_)), "{error:?}");
+        assert_eq!(other.unwrap().value.as_deref(), Some("value"));
+        assert_eq!(world.failures("nonsense"), round);
+    }
+    assert_eq!((world.connects(), world.redis.status().breaker), (1, BreakerState::Closed));
 }
 
 #[tokio::test(flavor = "multi_thread")]

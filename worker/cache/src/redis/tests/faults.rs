@@ -99,20 +99,6 @@ async fn keys_of_another_kind_are_healed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_epoch_that_is_no_number_ends_the_incarnation_when_it_is_bumped() {
-    let server = RedisServer::start();
-    let one = machine(&server.url(), Coherence::Strict);
-    one.settled().await;
-    one.put("k", "old").await.unwrap();
-    let cell = Tag::new("k").cell().to_string();
-    server.tell::<()>(&["HSET", &one.tier.keys.epochs, &cell, "x"]);
-    assert!(matches!(one.look("k").await, Looked::Untrusted));
-    one.bump("k").await;
-    one.settled().await;
-    assert!(matches!(one.look("k").await, Looked::Nothing(_)));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_costs_the_budget_at_most() {
     let server = RedisServer::start();
     let mut settings = redis_settings(&server.url(), Coherence::Strict);

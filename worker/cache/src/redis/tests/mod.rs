@@ -1,10 +1,12 @@
 //! The tier against real servers.
 
 mod coherence;
+mod edited;
 mod faults;
 mod machines;
 mod operations;
 mod proxy;
+mod standing;
 mod topologies;
 
 use std::sync::Arc;
@@ -90,6 +92,13 @@ impl Process {
             Looked::Fresh(found) => Some(text_of(&found.value)),
             _ => None,
         }
+    }
+
+    /// The same, as another process of the machine finds it: not from this one's memory.
+    async fn sibling_text(&self, name: &str) -> Option<String> {
+        let sibling = self.sibling();
+        sibling.settled().await;
+        sibling.text(name).await
     }
 
     async fn stamps(&self, name: &str) -> Stamps {
