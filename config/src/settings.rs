@@ -69,7 +69,7 @@ pub struct Admin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Open connections of the instance, divided over its workers.
+    /// Open connections of the instance, over all its workers.
     pub max_connections: u32,
     /// Open connections of one client address.
     pub max_connections_per_ip: u32,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use task_mcp_bench::{Request, Response, fetch};
 
-use crate::support::{Caller, Dialect, Server, Signal, Tree, eventually, modern, modern_call};
+use crate::support::{Caller, Control, Dialect, Server, ServerBuilder, Signal, Tree, eventually, modern, modern_call};
 
 const WORKERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -83,6 +83,21 @@ impl Client {
             text.push_str(&String::from_utf8_lossy(&piece[..read]));
         }
         text
+    }
+
+    /// Whether the server has not closed it. What it has sent meanwhile is read.
+    fn is_open(&self) -> bool {
+        let mut piece = [0; 4096];
+        self.0.set_nonblocking(true).unwrap();
+        let is_open = loop {
+            match (&self.0).read(&mut piece) {
+                Ok(0) => break false,
+                Ok(_) => {}
+                Err(error) => break error.kind() == ErrorKind::WouldBlock,
+            }
+        };
+        self.0.set_nonblocking(false).unwrap();
+        is_open
     }
 
     /// Reads to the end: everything, and whether the end was a clean one.
@@ -277,6 +292,111 @@ fn what_a_killed_worker_had_open_is_given_back_exactly() {
         open.push(eventually(PATIENCE, "its share is given back", || try_one(&server, ONE).ok()));
     }
     assert!(try_one(&server, ONE).is_err(), "no more than that");
+}
+
+/// A server of four workers that may have so many connections in all.
+fn limited_in_all(tree: &Tree, most: usize) -> Server {
+    let server = in_all(tree, most).start();
+    server.wait_workers(WORKERS, &[]);
+    server
+}
+
+fn in_all(tree: &Tree, most: usize) -> ServerBuilder {
+    // Successors come at once, and their predecessors have calls to finish.
+    let server = Server::build(tree.root()).fixture().set("supervisor.lame_duck_ms", 0);
+    server.set("server.workers", WORKERS).set("limits.max_connections", most)
+}
+
+/// Begins a call that outlasts the test; what the server said if it was not let in.
+fn try_busy(server: &Server, from: Ipv4Addr) -> Result<Client, Came> {
+    let mut client = Client::connect(server, from);
+    client.send(server, &plain("/sse", "test_sleep", &json!({"ms": 60_000})));
+    let mut status = [0; 12];
+    let read = client.0.read_exact(&mut status);
+    if read.is_ok() && status == *b"HTTP/1.1 200" {
+        return Ok(client);
+    }
+    match read {
+        Ok(()) => Err(Came::Answer(String::from_utf8_lossy(&status[9..]).parse().unwrap(), client.read_out().0)),
+        Err(_) => Err(Came::Nothing),
+    }
+}
+
+/// Exactly so many busy connections are let in by the workers together, wherever they land; the rest is refused with the reason.
+fn assert_allows(server: &Server, most: usize) -> Vec<Client> {
+    let busy =
+        (0..most).map(|at| try_busy(server, ONE).unwrap_or_else(|came| panic!("number {at} of {most}: {came:?}")));
+    let busy = busy.collect();
+    for _ in 0..2 * WORKERS {
+        let Err(Came::Answer(503, text)) = try_busy(server, OTHER) else { panic!("one too many was let in") };
+        assert!(text.contains("SERVER_BUSY") && text.contains("(limits.max_connections)"), "{text}");
+    }
+    busy
+}
+
+#[test]
+fn the_workers_together_have_all_connections_wherever_they_land_and_a_killed_one_gives_back_its_own() {
+    const MOST: usize = 40;
+    let tree = Tree::new();
+    let server = limited_in_all(&tree, MOST);
+    let busy = assert_allows(&server, MOST);
+    let refused = server.metrics().sum("task_mcp_connections_refused_total", &[("reason", "full")]);
+    assert_eq!(refused, 2.0 * WORKERS as f64);
+    let victim = server.kill_worker();
+    server.wait_workers(WORKERS, &[victim]);
+    let mut busy: Vec<Client> = busy.into_iter().filter(Client::is_open).collect();
+    assert!(busy.len() < MOST, "of {MOST} none was on that worker");
+    while busy.len() < MOST {
+        busy.push(eventually(PATIENCE, "its share is given back", || try_busy(&server, ONE).ok()));
+    }
+    assert!((0..2 * WORKERS).all(|_| try_busy(&server, OTHER).is_err()), "no more than that");
+    drop(busy);
+    server.wait_in_flight(0);
+    assert_allows(&server, MOST);
+}
+
+#[test]
+fn idle_connections_make_room_on_every_worker() {
+    const MOST: usize = 40;
+    let tree = Tree::new();
+    let server = limited_in_all(&tree, MOST);
+    let idle = fill(&server, ONE, MOST);
+    let busy: Vec<Client> = (0..WORKERS).map(|_| try_busy(&server, OTHER).unwrap()).collect();
+    let closed = server.metrics().sum("task_mcp_connections_closed_total", &[("reason", "room")]);
+    assert_eq!(closed, busy.len() as f64, "one for each");
+    eventually(PATIENCE, "they are gone, and no others", || {
+        let open = idle.iter().filter(|client| client.is_open()).count();
+        (open == MOST - busy.len()).then_some(())
+    });
+}
+
+#[test]
+fn counts_stay_right_over_rolling_restarts_and_upgrades() {
+    const MOST: usize = 16;
+    let tree = Tree::new();
+    let server = in_all(&tree, MOST).installed().start();
+    let mut control = Control::new(&server);
+    server.wait_workers(WORKERS, &[]);
+    for order in ["restart", "upgrade", "restart"] {
+        let mut busy = assert_allows(&server, MOST);
+        busy.truncate(MOST / 2);
+        server.wait_in_flight(MOST / 2);
+        let before = server.workers();
+        thread::scope(|scope| {
+            let done = scope.spawn(|| control.order(order));
+            eventually(PATIENCE, "a successor serves", || {
+                server.workers().iter().any(|worker| !before.contains(worker)).then_some(())
+            });
+            // Those that predecessors still serve count.
+            drop((assert_allows(&server, MOST - busy.len()), busy));
+            let (done, told) = done.join().unwrap();
+            assert!(done, "{order}: {told}");
+        });
+        server.wait_workers(WORKERS, &before);
+        server.wait_in_flight(0);
+        drop(assert_allows(&server, MOST));
+        server.wait_in_flight(0);
+    }
 }
 
 #[test]

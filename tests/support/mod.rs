@@ -30,6 +30,7 @@ mod sockets;
 mod tree;
 mod wait;
 
+pub use builder::ServerBuilder;
 pub use command::{finish, run_alone};
 pub use control::Control;
 pub use crowd::{Crowd, Random};

@@ -13,7 +13,7 @@
 //! - `seat.rs`   the row of one process
 //! - `series.rs` handles on one metric of one seat, and samples
 //! - `fold.rs`   takes the counts of an older scoreboard over
-//! - `commons/`  tag epochs, leases, rate limits, connections by address
+//! - `commons/`  tag epochs, leases, rate limits, connections by address and in all
 //! - `clock.rs`  the clock of heartbeats, leases and rates
 //! - `error.rs`  what can fail
 //!
@@ -42,7 +42,7 @@
 //! | epoch cells | any process (`fetch_add`) | acquire-release | kept; a bump is one instruction, so it happened or it did not |
 //! | theoretical arrival time of a principal, with its tag | any process (compare-and-exchange) | sequentially consistent | kept; past by itself |
 //! | owner of a row of connections by address | its process, from 0; after it was reaped the supervisor (`forget`) | sequentially consistent | the row counts until `forget` |
-//! | connections of an address in a row | the row's owner; after it was reaped the supervisor (`forget`) | sequentially consistent | given back by `forget` |
+//! | connections in a row, of an address and in all | the row's owner; after it was reaped the supervisor (`forget`) | sequentially consistent | given back by `forget` |
 //! | epoch incarnation | creator, before it shares the descriptor | plain | kept for the life of the memfd |
 
 mod board;
@@ -59,8 +59,8 @@ mod series;
 pub use board::{Scoreboard, Totals};
 pub use clock::{monotonic_ms, monotonic_us};
 pub use commons::{
-    AddressKey, AddressRow, Addresses, Commons, EPOCH_CELLS, Epochs, Fence, Held, Leased, Leases, Quota, Rated, Rates,
-    Remote, RemoteTrust,
+    AddressKey, AddressRow, Addresses, Commons, EPOCH_CELLS, Epochs, Fence, Held, Leased, Leases, Place, Quota, Rated,
+    Rates, Remote, RemoteTrust,
 };
 pub use error::ScoreboardError;
 pub use fold::Fold;

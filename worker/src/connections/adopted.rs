@@ -1,13 +1,13 @@
 //! Connections that wait in the queue of a slot that nobody serves: a worker accepts them and serves them as its own.
 //!
-//! They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs. The sockets stay the
+//! Only as many are accepted as there is room for: what is left waits where it is, for another worker or for a place that becomes
+//! free, and is not refused. They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs. The sockets stay the
 //! supervisor's: they are never registered with epoll, where an entry would outlive the descriptor (epoll(7)), and their flags,
 //! which all holders share, are left alone.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,10 +15,12 @@ use actix_service::Service;
 use actix_web::rt;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::sync::{mpsc, watch};
 
-use super::serve::service;
+use super::gate::Gate;
+use super::serve::{Accepted, service};
 use crate::app::App;
 
 /// Queues that may wait to be looked at. The supervisor tells again as long as something waits in one.
@@ -79,20 +81,20 @@ async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>) {
         let mut closing = closing.clone();
         async move { drop(closing.wait_for(|closing| *closing).await.map(|_| ())) }
     };
-    let Ok(service) = service(&app, closing).await else {
+    let Ok(service) = service::<_, _, Accepted>(&app, closing).await else {
         tracing::error!("Connections of other slots cannot be served; they wait for their own workers.");
         return;
     };
-    let service = Rc::new(service);
     let counter = Arc::clone(&app.adopter.open);
     while let Some(Queue { slot, sockets }) = queues.recv().await {
         let mut connections = 0;
         for socket in sockets {
-            connections += accept_all(socket, |stream| {
-                let (service, open) = (Rc::clone(&service), Open::new(&counter));
+            connections += accept_all(socket, &app.gate, |accepted| {
+                // Here and now, while there is the room that was found.
+                let (served, open) = (service.call(accepted), Open::new(&counter));
                 rt::spawn(async move {
                     // What goes wrong with a connection is the client's affair, as with all others.
-                    let _ = service.call(stream).await;
+                    let _ = served.await;
                     drop(open);
                 });
             })
@@ -104,9 +106,9 @@ async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>) {
     }
 }
 
-/// Accepts until nothing waits, or as many as may wait in a queue: how many it were. Whether there is room for them is decided as
-/// for all others.
-async fn accept_all(socket: OwnedFd, mut serve: impl FnMut(TcpStream)) -> usize {
+/// Accepts until nothing waits, or there is no room, or as many as may wait in a queue were accepted: how many it were. One whose
+/// address has too many is refused as any other.
+async fn accept_all(socket: OwnedFd, gate: &Arc<Gate>, mut serve: impl FnMut(Accepted)) -> usize {
     // A socket that blocks would stop everybody this thread serves.
     if !fcntl_getfl(&socket).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
         tracing::error!("A socket of another slot would block; what waits in it waits for its own worker.");
@@ -114,7 +116,9 @@ async fn accept_all(socket: OwnedFd, mut serve: impl FnMut(TcpStream)) -> usize 
     }
     let listener = TcpListener::from(socket);
     let mut accepted = 0;
-    while accepted < ACCEPTED_MAX {
+    while accepted < ACCEPTED_MAX && is_waited_at(&listener) {
+        // Found before it is accepted, for what was accepted cannot be put back.
+        let Some(reserved) = gate.reserve() else { break };
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -126,7 +130,7 @@ async fn accept_all(socket: OwnedFd, mut serve: impl FnMut(TcpStream)) -> usize 
             }
         };
         match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            Ok(stream) => serve(stream),
+            Ok(stream) => serve(Accepted { stream, reserved: Some(reserved) }),
             Err(error) => tracing::warn!(error = %error, "A connection of another slot could not be served."),
         }
         accepted += 1;
@@ -135,6 +139,12 @@ async fn accept_all(socket: OwnedFd, mut serve: impl FnMut(TcpStream)) -> usize 
         }
     }
     accepted
+}
+
+/// Whether a connection waits there. A socket that cannot be asked is tried.
+fn is_waited_at(listener: &TcpListener) -> bool {
+    let mut asked = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec::default())) != Ok(0)
 }
 
 /// An adopted connection between its acceptance and its end.

@@ -1,15 +1,18 @@
 //! Who is let in.
 //!
-//! An address has a limit over all workers, which always refuses. All connections have one that is divided over the workers: at
-//! its share a worker closes the connection that has been idle longest, and only if none is idle the new one is refused.
-//! Which is idle is asked of all connections, and only at the limit: a request costs no bookkeeping in an order.
+//! An address has a limit over all workers, which always refuses. All connections have one over all workers too: at it, a worker
+//! closes the connection that has been idle longest of its own, whose place the new one takes over, and only if none is idle the
+//! new one is refused. So at the limit the sum over the workers does not change, whatever they do at the same time.
+//! Which is idle is asked of all connections of the worker, and only at the limit: a request costs no bookkeeping in an order.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use task_mcp_scoreboard::{AddressKey, AddressRow, Commons, Held, ScoreboardError, Seat, monotonic_ms, monotonic_us};
+use task_mcp_scoreboard::{
+    AddressKey, AddressRow, Commons, Held, Place, ScoreboardError, Seat, monotonic_ms, monotonic_us,
+};
 use task_mcp_telemetry::LimitMetrics;
 
 use super::entry::Entry;
@@ -31,8 +34,18 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct Open {
     row: AddressRow,
-    entries: HashMap<u64, Arc<Entry>>,
+    members: HashMap<u64, Member>,
+    /// Members that were closed and whose places others have.
+    without_place: Vec<u64>,
     next: u64,
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+struct Member {
+    entry: Arc<Entry>,
+    /// `None` once another has it.
+    place: Option<Place>,
 }
 
 /// Why a connection is not let in.
@@ -40,7 +53,7 @@ struct Open {
 pub(crate) enum Refused {
     /// Its address has as many as it may have.
     Address,
-    /// The worker has its share, and all of them are busy.
+    /// The instance has as many as it may have, and all of this worker are busy.
     Full,
 }
 
@@ -52,6 +65,15 @@ pub(crate) struct Pass {
     entry: Arc<Entry>,
     /// `None` once it was given back.
     held: Option<Held>,
+}
+
+/// Room for a connection that has not been accepted yet. It must be used or dropped before the thread that serves turns to others:
+/// a connection that is to be closed for it may get a request.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    gate: Arc<Gate>,
+    /// `None` if one that is idle gives its own.
+    place: Option<Place>,
 }
 
 impl Gate {
@@ -69,13 +91,14 @@ impl Gate {
             Some(row) => row,
             None => {
                 tracing::warn!(
-                    "No row is left for the addresses of this worker's clients; limits.max_connections_per_ip holds for it alone."
+                    "No row is left for the connections of this worker; limits.max_connections and limits.max_connections_per_ip hold \
+                     for it alone."
                 );
                 let alone = Commons::create()?.addresses().claim(std::process::id());
                 alone.ok_or(ScoreboardError::Magic { expected: "an empty row" })?
             }
         };
-        let open = Mutex::new(Open { row, entries: HashMap::new(), next: 0 });
+        let open = Mutex::new(Open { row, members: HashMap::new(), without_place: Vec::new(), next: 0 });
         Ok(Arc::new(Self { limits, seat: seat.clone(), metrics, open, complained_ms: AtomicU64::new(0) }))
     }
 
@@ -87,54 +110,75 @@ impl Gate {
         &self.metrics
     }
 
+    /// Room for one connection, before it is accepted; `None` if it would be refused whatever its address. Nothing is closed yet.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Option<Reserved> {
+        let mut open = self.open();
+        let returned = open.returned().len();
+        let place = if returned == 0 { open.row.enter(self.limits.most) } else { None };
+        let is_possible = place.is_some() || open.giving_way(monotonic_us()).len() > returned;
+        drop(open);
+        is_possible.then(|| Reserved { gate: Arc::clone(self), place })
+    }
+
     /// Lets a connection in, or says why not.
-    pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Pass, Refused> {
+    pub(crate) fn admit(self: &Arc<Self>, client: IpAddr, reserved: Option<Reserved>) -> Result<Pass, Refused> {
+        let place = reserved.and_then(|mut reserved| reserved.place.take());
         let mut open = self.open();
         let Some(held) = open.row.open(AddressKey::of(client), self.limits.most_per_address) else {
+            place.into_iter().for_each(|place| open.row.leave(place));
             drop(open);
             self.metrics.refused_address.add(1);
             self.complain("an address has as many as it may have (limits.max_connections_per_ip)");
             return Err(Refused::Address);
         };
-        if !self.has_room(&open.entries) {
+        let Some(place) = place.or_else(|| self.find_place(&mut open)) else {
             open.row.close(held);
             drop(open);
             self.metrics.refused_full.add(1);
             self.complain("all are busy (limits.max_connections)");
             return Err(Refused::Full);
-        }
+        };
         let (number, entry) = (open.next, Arc::new(Entry::new()));
         open.next += 1;
-        open.entries.insert(number, Arc::clone(&entry));
+        open.members.insert(number, Member { entry: Arc::clone(&entry), place: Some(place) });
         self.seat.connection_opened();
         Ok(Pass { gate: Arc::clone(self), number, entry, held: Some(held) })
     }
 
-    /// Whether one more is within the share; closes those idle longest if that makes it so.
-    fn has_room(&self, entries: &HashMap<u64, Arc<Entry>>) -> bool {
-        if entries.len() < self.limits.most {
-            return true;
+    /// A place for one more: a free one, or that of the connection idle longest.
+    fn find_place(&self, open: &mut Open) -> Option<Place> {
+        let returned = open.returned();
+        if returned.is_empty()
+            && let Some(place) = open.row.enter(self.limits.most)
+        {
+            return Some(place);
         }
-        // Those that are closing and serve nothing are as good as gone; one that got a request just before it was closed is not.
-        let staying = entries.values().filter(|entry| entry.is_busy() || !entry.is_closing()).count();
-        let too_many = (staying + 1).saturating_sub(self.limits.most);
-        let now_us = monotonic_us();
-        let mut idle: Vec<_> =
-            entries.values().filter_map(|entry| Some((entry.idle_since_us(now_us)?, entry))).collect();
-        if idle.len() < too_many {
-            return false;
+        let giving_way = open.giving_way(monotonic_us());
+        if giving_way.len() <= returned.len() {
+            return None;
         }
-        idle.sort_by_key(|(since_us, _)| *since_us);
-        for (_, longest) in idle.iter().take(too_many) {
-            longest.close();
-            self.metrics.closed_for_room.add(1);
+        let mut places = Vec::new();
+        for number in giving_way.into_iter().take(returned.len() + 1) {
+            let Some(member) = open.members.get_mut(&number) else { continue };
+            if !member.entry.is_closing() {
+                member.entry.close();
+                self.metrics.closed_for_room.add(1);
+            }
+            places.extend(member.place.take());
+            open.without_place.push(number);
         }
-        true
+        for number in returned {
+            if let Some(member) = open.members.get_mut(&number) {
+                member.place = places.pop();
+                open.without_place.retain(|one| *one != number);
+            }
+        }
+        places.pop()
     }
 
     /// What is open now.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.open().entries.values().cloned().collect()
+        self.open().members.values().map(|member| Arc::clone(&member.entry)).collect()
     }
 
     fn complain(&self, reason: &str) {
@@ -151,6 +195,36 @@ impl Gate {
     }
 }
 
+impl Open {
+    /// Those whose places others have and that got a request just before they were closed: they stay until it is answered.
+    fn returned(&self) -> Vec<u64> {
+        let is_busy = |number: &u64| self.members.get(number).is_some_and(|member| member.entry.is_busy());
+        self.without_place.iter().copied().filter(is_busy).collect()
+    }
+
+    /// Those whose places others may have: first those that are closing and serve nothing, which are as good as gone, then those
+    /// that are idle, the one idle longest first.
+    fn giving_way(&self, now_us: u64) -> Vec<u64> {
+        let since_us = |entry: &Entry| match entry.is_closing() {
+            true => (!entry.is_busy()).then_some(0),
+            false => entry.idle_since_us(now_us),
+        };
+        let with_place = self.members.iter().filter(|(_, member)| member.place.is_some());
+        let mut all: Vec<_> =
+            with_place.filter_map(|(number, member)| Some((since_us(&member.entry)?, *number))).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, number)| number).collect()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.gate.open().row.leave(place);
+        }
+    }
+}
+
 impl Pass {
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
@@ -160,7 +234,10 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut open = self.gate.open();
-        open.entries.remove(&self.number);
+        match open.members.remove(&self.number).and_then(|member| member.place) {
+            Some(place) => open.row.leave(place),
+            None => open.without_place.retain(|one| *one != self.number),
+        }
         if let Some(held) = self.held.take() {
             open.row.close(held);
         }
@@ -181,7 +258,8 @@ mod tests {
 
     const SILENT: Duration = Duration::from_secs(1);
 
-    fn gate(commons: &Commons, most: usize, most_per_address: u64) -> Arc<Gate> {
+    /// The gate of a worker. The others of the same commons must be of other processes: see [`other`].
+    fn gate(commons: &Commons, most: u64, most_per_address: u64) -> Arc<Gate> {
         let scoreboard = Scoreboard::create(&Plan { seats: 1, series: task_mcp_telemetry::plan(&[], &[]) }).unwrap();
         let seat = scoreboard.seat(0).unwrap();
         let metrics = Metrics::bind(&scoreboard, &seat, &[], &[]).unwrap().limits;
@@ -212,46 +290,115 @@ mod tests {
     #[test]
     fn an_address_at_its_limit_is_refused_even_if_others_are_idle() {
         let gate = gate(&Commons::create().unwrap(), 10, 2);
-        let passes: Vec<_> = (0..2).map(|_| gate.admit(address(1)).unwrap()).collect();
+        let passes: Vec<_> = (0..2).map(|_| gate.admit(address(1), None).unwrap()).collect();
         passes.iter().for_each(served);
-        assert_eq!(gate.admit(address(1)).unwrap_err(), Refused::Address);
-        assert!(gate.admit(address(2)).is_ok());
+        assert_eq!(gate.admit(address(1), None).unwrap_err(), Refused::Address);
+        assert!(gate.admit(address(2), None).is_ok());
         assert!(passes.iter().all(|pass| !pass.entry().is_closing()));
         drop(passes);
-        assert!(gate.admit(address(1)).is_ok());
+        assert!(gate.admit(address(1), None).is_ok());
         assert_eq!(gate.seat.open_connections(), 0);
     }
 
     #[test]
     fn the_one_idle_longest_makes_room_and_busy_ones_never_do() {
         let gate = gate(&Commons::create().unwrap(), 3, 10);
-        let [busy, long_idle, idle] = [0; 3].map(|_| gate.admit(address(1)).unwrap());
+        let [busy, long_idle, idle] = [0; 3].map(|_| gate.admit(address(1), None).unwrap());
         busy.entry().request_began();
         served(&long_idle);
         let then_us = monotonic_us();
         while monotonic_us() == then_us {}
         served(&idle);
-        let fourth = gate.admit(address(2)).unwrap();
+        let fourth = gate.admit(address(2), None).unwrap();
         let closing = |passes: [&Pass; 3]| passes.map(|pass| pass.entry().is_closing());
         assert_eq!(closing([&busy, &long_idle, &idle]), [false, true, false]);
-        let fifth = gate.admit(address(2)).unwrap();
+        let fifth = gate.admit(address(2), None).unwrap();
         assert_eq!(closing([&busy, &long_idle, &idle]), [false, true, true]);
-        assert_eq!(gate.admit(address(2)).unwrap_err(), Refused::Full, "who has just come is not idle yet");
+        assert_eq!(gate.admit(address(2), None).unwrap_err(), Refused::Full, "who has just come is not idle yet");
         assert!(gate.open().row.open(AddressKey::of(address(2)), 2).is_none(), "a connection refused does not count");
         assert!(gate.open().row.open(AddressKey::of(address(2)), 3).is_some(), "and those let in do");
         drop((busy, fourth, fifth));
-        assert!(gate.admit(address(2)).is_ok());
+        assert!(gate.admit(address(2), None).is_ok());
     }
 
     #[test]
     fn one_that_is_closing_and_got_a_request_at_the_last_moment_counts() {
         let gate = gate(&Commons::create().unwrap(), 1, 10);
-        let first = gate.admit(address(1)).unwrap();
+        let first = gate.admit(address(1), None).unwrap();
         served(&first);
-        let second = gate.admit(address(1)).unwrap();
+        let second = gate.admit(address(1), None).unwrap();
         first.entry().request_began();
         served(&second);
-        assert_eq!(gate.admit(address(1)).unwrap_err(), Refused::Full);
+        assert_eq!(gate.admit(address(1), None).unwrap_err(), Refused::Full);
         assert!(!second.entry().is_closing(), "it would not make room enough");
+    }
+
+    /// The row of a process that is not this one.
+    fn other(commons: &Commons) -> AddressRow {
+        commons.addresses().claim(std::process::id() + 1).unwrap()
+    }
+
+    #[test]
+    fn all_workers_together_have_the_limit_and_one_alone_may_have_all_of_it() {
+        let commons = Commons::create().unwrap();
+        let (gate, mut other) = (gate(&commons, 4, 10), other(&commons));
+        let mut passes: Vec<_> = (0..4).map(|_| gate.admit(address(1), None).unwrap()).collect();
+        passes.iter().for_each(|pass| pass.entry().request_began());
+        assert!(other.enter(4).is_none());
+        passes.truncate(2);
+        assert!((0..2).all(|_| other.enter(4).is_some()));
+        assert_eq!(gate.admit(address(1), None).unwrap_err(), Refused::Full);
+        served(&passes[1]);
+        passes[1].entry().request_given_up();
+        let third = gate.admit(address(1), None).unwrap();
+        assert!(passes[1].entry().is_closing() && commons.addresses().total() == 4, "it took over a place");
+        drop(passes.pop());
+        assert_eq!(commons.addresses().total(), 4, "which is not given back twice");
+        drop((passes, third));
+        assert_eq!(commons.addresses().total(), 2, "the other's");
+    }
+
+    #[test]
+    fn what_closes_anyway_makes_room_before_what_is_idle() {
+        let commons = Commons::create().unwrap();
+        let gate = gate(&commons, 2, 10);
+        let [idle, swept] = [0; 2].map(|_| gate.admit(address(1), None).unwrap());
+        [&idle, &swept].into_iter().for_each(served);
+        swept.entry().close();
+        let _third = gate.admit(address(1), None).unwrap();
+        assert!(!idle.entry().is_closing());
+        drop(swept);
+        assert_eq!(commons.addresses().total(), 2);
+    }
+
+    #[test]
+    fn room_for_what_is_not_accepted_yet_is_kept_for_it_and_closes_nothing() {
+        let commons = Commons::create().unwrap();
+        let (gate, mut other) = (gate(&commons, 2, 10), other(&commons));
+        let reserved = gate.reserve().unwrap();
+        let first = gate.admit(address(1), None).unwrap();
+        first.entry().request_began();
+        assert!(other.enter(2).is_none() && gate.reserve().is_none(), "it is kept");
+        let second = gate.admit(address(1), Some(reserved)).unwrap();
+        assert!(gate.reserve().is_none(), "all are busy");
+        served(&second);
+        let reserved = gate.reserve();
+        assert!(reserved.is_some() && !second.entry().is_closing());
+        let third = gate.admit(address(1), reserved).unwrap();
+        assert!(second.entry().is_closing());
+        drop((second, third));
+        drop(gate.reserve().unwrap());
+        assert_eq!(commons.addresses().total(), 1, "what is not used is given back");
+    }
+
+    #[test]
+    fn room_that_was_kept_for_one_whose_address_has_too_many_is_free_again() {
+        let commons = Commons::create().unwrap();
+        let gate = gate(&commons, 5, 1);
+        let _first = gate.admit(address(1), None).unwrap();
+        let reserved = gate.reserve();
+        assert_eq!(commons.addresses().total(), 2);
+        assert_eq!(gate.admit(address(1), reserved).unwrap_err(), Refused::Address);
+        assert_eq!(commons.addresses().total(), 1);
     }
 }

@@ -46,9 +46,11 @@ fn answer(reason: Refused) -> String {
             "TOO_MANY_CONNECTIONS",
             "this address has as many connections as it may have (limits.max_connections_per_ip)",
         ),
-        Refused::Full => {
-            ("503 Service Unavailable", "SERVER_BUSY", "all connections are busy (limits.max_connections)")
-        }
+        Refused::Full => (
+            "503 Service Unavailable",
+            "SERVER_BUSY",
+            "the server has as many connections as it may have, and none of this worker is idle (limits.max_connections)",
+        ),
     };
     let body = format!(r#"{{"apiVersion":"1.0.0","error":{{"code":"{code}","message":"{message}"}}}}"#);
     let length = body.len();

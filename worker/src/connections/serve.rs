@@ -12,6 +12,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use actix_web::{App as ActixApp, Error, middleware};
 
+use super::gate::Reserved;
 use super::refuse::refuse;
 use super::watched::Watched;
 use crate::app::App;
@@ -27,18 +28,32 @@ pub(crate) fn application(
     ActixApp::new().app_data(app).wrap(middleware::from_fn(account)).configure(routes)
 }
 
+/// A connection that was accepted.
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    /// Room that was kept for it.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+impl From<TcpStream> for Accepted {
+    fn from(stream: TcpStream) -> Self {
+        Self { stream, reserved: None }
+    }
+}
+
 /// Serves accepted connections on the thread that calls it: those that are let in, until they end or are ended; the others
-/// are told why not. `closing` makes futures that return when idle connections are to end, and the others after their next answer.
+/// are told why not. Who is let in is decided by the call, not by the future it returns. `closing` makes futures that return when idle connections are to end, and the others after their next answer.
 ///
 /// # Errors
 /// The routes cannot be built.
-pub(crate) async fn service<F, C>(
+pub(crate) async fn service<F, C, A>(
     app: &Data<App>,
     closing: F,
-) -> Result<impl Service<TcpStream, Response = (), Error = DispatchError> + use<F, C>, ()>
+) -> Result<impl Service<A, Response = (), Error = DispatchError> + use<F, C, A>, ()>
 where
     F: Fn() -> C + 'static,
     C: Future<Output = ()> + 'static,
+    A: Into<Accepted> + 'static,
 {
     let (gate, limits) = (app.gate.clone(), app.gate.limits());
     let factory = application(app.clone()).into_factory().map_err(|error| error.error_response());
@@ -54,12 +69,14 @@ where
         })
         .h1(map_config(factory, |()| AppConfig::default()));
     let http = Rc::new(http.new_service(()).await?);
-    Ok(fn_service(move |stream: TcpStream| {
-        let (gate, http) = (gate.clone(), Rc::clone(&http));
+    Ok(fn_service(move |accepted: A| {
+        let Accepted { stream, reserved } = accepted.into();
+        // A client that left before it was looked at has no address any more.
+        let admitted = stream.peer_addr().ok().map(|peer| (peer, gate.admit(client_address(peer), reserved)));
+        let http = Rc::clone(&http);
         async move {
-            // A client that left before it was looked at has no address any more.
-            let Ok(peer) = stream.peer_addr() else { return Ok(()) };
-            let pass = match gate.admit(client_address(peer)) {
+            let Some((peer, admitted)) = admitted else { return Ok(()) };
+            let pass = match admitted {
                 Ok(pass) => pass,
                 Err(reason) => {
                     refuse(stream, reason).await;

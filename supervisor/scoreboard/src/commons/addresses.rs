@@ -1,4 +1,4 @@
-//! Open connections by client address, exact over all processes of an instance.
+//! Open connections by client address and in all, exact over all processes of an instance.
 //!
 //! 512 rows of 16 words and 8192 cells of two. A row belongs to one process, whose id is its first word, so that every other word of
 //! it has one writer, and what a dead process had open goes with its row. The second word of the first row is how many
@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | owner | who takes the row, from 0; whoever reaped the owner, back to 0 when the row is cleared | the row counts until then |
 //! | rows ever taken | any process, `fetch_max` | kept |
+//! | open in all | the owner; whoever reaped it | what it had open is given back with the row |
 //! | key and count of a cell | the owner; whoever reaped it | what it had open is given back with the row |
 //!
 //! A key has one of 32 neighbouring cells of each row, from a place that depends on the incarnation, so that nobody can choose
@@ -31,6 +32,7 @@ const ROW_WORDS: usize = HEAD_WORDS + CELLS * 2;
 pub(super) const WORDS: usize = ROWS * ROW_WORDS;
 const OWNER: usize = 0;
 const ROWS_TAKEN: usize = 1;
+const OPEN: usize = 2;
 /// Cells in which a key may be.
 const WINDOW: usize = 32;
 /// How often those that meet at the limit try again, so that not all lose.
@@ -56,9 +58,13 @@ pub struct AddressRow {
     row: usize,
 }
 
-/// A connection that was counted; to be given back with [`AddressRow::close`].
+/// A connection that was counted for its address; to be given back with [`AddressRow::close`].
 #[derive(Debug)]
 pub struct Held(usize);
+
+/// A connection that was counted among all; to be given back with [`AddressRow::leave`].
+#[derive(Debug)]
+pub struct Place(());
 
 impl AddressKey {
     /// The key of an address. An IPv4 address in the form of an IPv6 address is an IPv4 address.
@@ -98,6 +104,12 @@ impl Addresses {
         (0..self.rows_taken()).map(row_count).sum()
     }
 
+    /// Open connections in all, over all processes.
+    pub fn total(&self) -> u64 {
+        let row_total = |row: usize| if self.owner(row) == 0 { 0 } else { self.load(self.word_of(row, OPEN)) };
+        (0..self.rows_taken()).map(row_total).sum()
+    }
+
     /// The processes that have a row.
     pub fn owners(&self) -> Vec<u32> {
         let owner = |row| u32::try_from(self.owner(row)).ok().filter(|owner| *owner != 0);
@@ -116,6 +128,7 @@ impl Addresses {
                     }
                 }
             }
+            self.store(self.word_of(row, OPEN), 0);
             self.store(self.word_of(row, OWNER), 0);
         }
     }
@@ -172,28 +185,46 @@ impl AddressRow {
         let at = addresses.cell(self.row, cell);
         // A cell that counts for two addresses is not among those of this one.
         let is_shared = addresses.load(at) != key.0;
+        let sum = || addresses.count(key) + if is_shared { addresses.load(at + 1) } else { 0 };
+        self.count_one(at + 1, limit, sum).then_some(Held(cell))
+    }
+
+    /// Counts a connection among all, if all processes together have fewer than `limit`.
+    pub fn enter(&mut self, limit: u64) -> Option<Place> {
+        let at = self.addresses.word_of(self.row, OPEN);
+        self.count_one(at, limit, || self.addresses.total()).then_some(Place(()))
+    }
+
+    /// A connection has left.
+    pub fn leave(&mut self, _place: Place) {
+        self.one_less(self.addresses.word_of(self.row, OPEN));
+    }
+
+    /// Adds one to a word of this row, if the sum in which it counts is at most `limit` then.
+    fn count_one(&self, at: usize, limit: u64, sum: impl Fn() -> u64) -> bool {
+        let addresses = &self.addresses;
         for attempt in 0..TRIES {
-            let own = addresses.load(at + 1) + 1;
-            addresses.store(at + 1, own);
-            let sum = addresses.count(key) + if is_shared { own } else { 0 };
-            if sum <= limit {
-                return Some(Held(cell));
+            addresses.store(at, addresses.load(at) + 1);
+            if sum() <= limit {
+                return true;
             }
-            addresses.store(at + 1, own - 1);
-            let others = addresses.count(key) + if is_shared { own - 1 } else { 0 };
-            if others >= limit {
-                return None;
+            self.one_less(at);
+            if sum() >= limit {
+                return false;
             }
             // Two that met at the limit part: each waits for a time of its own.
             (0..(self.row + 1) * (attempt + 1) * 16).for_each(|_| std::hint::spin_loop());
         }
-        None
+        false
+    }
+
+    fn one_less(&self, at: usize) {
+        self.addresses.store(at, self.addresses.load(at).saturating_sub(1));
     }
 
     /// A connection has ended.
     pub fn close(&mut self, held: Held) {
-        let at = self.addresses.cell(self.row, held.0) + 1;
-        self.addresses.store(at, self.addresses.load(at).saturating_sub(1));
+        self.one_less(self.addresses.cell(self.row, held.0) + 1);
     }
 
     /// The cell in which `key` counts in this row; it becomes its own if it has none and one is free.
@@ -269,11 +300,15 @@ mod tests {
         let (mut one, mut two) = (addresses.claim(10).unwrap(), addresses.claim(11).unwrap());
         for row in [&mut one, &mut two] {
             assert!((0..2).all(|_| row.open(key("192.0.2.1"), 4).is_some()));
+            assert!((0..3).all(|_| row.enter(6).is_some()) && addresses.total() >= 3);
         }
+        assert!(two.enter(6).is_none());
         addresses.forget(10);
         assert_eq!((addresses.count(key("192.0.2.1")), addresses.owners()), (2, vec![11]));
+        assert_eq!(addresses.total(), 3, "of all connections as well");
         let again = addresses.claim(12).unwrap();
-        assert_eq!(again.row, one.row, "its row is free again");
+        assert_eq!((again.row, addresses.total()), (one.row, 3), "its row is free again, and empty");
+        assert!((0..3).all(|_| two.enter(6).is_some()) && two.enter(6).is_none());
     }
 
     #[test]
@@ -320,8 +355,34 @@ mod tests {
         assert_eq!(commons.addresses().count(key("192.0.2.1")), 0);
     }
 
-    /// Its id, its row, and what it has open by address.
-    type Process = (u32, AddressRow, Vec<(u8, Held)>);
+    #[test]
+    fn of_two_that_meet_at_the_limit_one_is_in() {
+        const ROUNDS: usize = 5_000;
+        let commons = Commons::create().unwrap();
+        let winners: [AtomicU64; ROUNDS] = [const { AtomicU64::new(0) }; ROUNDS];
+        let meet = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for pid in 1..=2 {
+                let mut row = Commons::open(commons.try_clone_fd().unwrap()).unwrap().addresses().claim(pid).unwrap();
+                let (winners, meet) = (&winners, &meet);
+                scope.spawn(move || {
+                    for round in winners {
+                        meet.wait();
+                        let place = row.enter(1);
+                        round.fetch_add(place.is_some().into(), Ordering::SeqCst);
+                        meet.wait();
+                        place.into_iter().for_each(|place| row.leave(place));
+                    }
+                });
+            }
+        });
+        let is_one = |won: &AtomicU64| won.load(Ordering::SeqCst) == 1;
+        assert_eq!(winners.iter().filter(|won| !is_one(won)).count(), 0);
+        assert_eq!(commons.addresses().total(), 0);
+    }
+
+    /// Its id, its row, what it has open by address, and among all.
+    type Process = (u32, AddressRow, Vec<(u8, Held, Place)>);
 
     proptest! {
         /// Rows open, close and die; the count is that of a list.
@@ -338,8 +399,10 @@ mod tests {
                 }
                 let key = key(&format!("10.0.0.{address}"));
                 let open = |rows: &[Process]| {
-                    rows.iter().flat_map(|row| &row.2).filter(|(one, _)| *one == address).count() as u64
+                    rows.iter().flat_map(|row| &row.2).filter(|(one, ..)| *one == address).count() as u64
                 };
+                let total = |rows: &[Process]| rows.iter().map(|row| row.2.len()).sum::<usize>() as u64;
+                let before_in_all = total(&rows);
                 let before = open(&rows);
                 let (pid, row, held) = &mut rows[index];
                 match what {
@@ -348,17 +411,26 @@ mod tests {
                         rows.remove(index);
                     }
                     1..4 => {
-                        if let Some((_, one)) = held.pop() {
+                        if let Some((_, one, place)) = held.pop() {
                             row.close(one);
+                            row.leave(place);
                         }
                     }
                     _ => {
                         let opened = row.open(key, 5);
                         prop_assert_eq!(opened.is_some(), before < 5);
-                        held.extend(opened.map(|opened| (address, opened)));
+                        let place = row.enter(9);
+                        prop_assert_eq!(place.is_some(), before_in_all < 9);
+                        match (opened, place) {
+                            (Some(opened), Some(place)) => held.push((address, opened, place)),
+                            (opened, place) => {
+                                opened.into_iter().for_each(|one| row.close(one));
+                                place.into_iter().for_each(|one| row.leave(one));
+                            }
+                        }
                     }
                 }
-                prop_assert_eq!(addresses.count(key), open(&rows));
+                prop_assert_eq!((addresses.count(key), addresses.total()), (open(&rows), total(&rows)));
             }
         }
     }

@@ -1,5 +1,5 @@
 //! What all processes of an instance hold in common, whatever version they are: tag epochs, leases of running computations,
-//! rate limits, connections by address, and what is known of a shared cache elsewhere.
+//! rate limits, connections by address and in all, and what is known of a shared cache elsewhere.
 //!
 //! One memfd, made once and inherited for ever, so the layout is frozen; what is not used costs no memory. In words of eight
 //! bytes, little endian:
@@ -15,7 +15,7 @@
 //! 4112..     the remote epochs: 16 words, 4096 cells known, 4096 cells told (`remote`)
 //! 12320..    leases: 4096 cells of 4 words (`leases`)
 //! 28704..    rate limits: 4096 rows of 8 words (`rates`)
-//! 61472..    connections by address: 512 rows of 16 words and 8192 cells of 2 words (`addresses`)
+//! 61472..    connections: 512 rows of 16 words and 8192 cells of 2 words (`addresses`)
 //! ```
 
 mod addresses;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-pub use addresses::{AddressKey, AddressRow, Addresses, Held};
+pub use addresses::{AddressKey, AddressRow, Addresses, Held, Place};
 pub use epochs::{EPOCH_CELLS, Epochs};
 pub use leases::{Fence, Leased, Leases};
 pub use rates::{Quota, Rated, Rates};
@@ -140,7 +140,7 @@ impl Commons {
         Rates::new(Arc::clone(&self.region), RATES_AT)
     }
 
-    /// Open connections by client address.
+    /// Open connections, by client address and in all.
     pub fn addresses(&self) -> Addresses {
         Addresses::new(Arc::clone(&self.region), ADDRESSES_AT, self.incarnation())
     }
