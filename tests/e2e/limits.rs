@@ -4,6 +4,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -425,6 +426,37 @@ fn the_connection_idle_longest_makes_room_busy_ones_never_do_and_then_the_new_on
     for mut stream in [first_busy, second_busy].into_iter().chain(rest) {
         stream.read_until("event: result");
     }
+}
+
+#[test]
+fn who_sends_a_head_by_the_byte_makes_room() {
+    const MOST: usize = 8;
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).set("server.workers", 1).set("limits.max_connections", MOST).start();
+    let mut slow: Vec<Client> = (0..MOST).map(|_| Client::connect(&server, ONE)).collect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // A head that does not end.
+            for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ".iter().chain(std::iter::repeat(&b'x')) {
+                slow.retain_mut(|client| client.0.write_all(&[*byte]).is_ok());
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(300));
+            }
+        });
+        let started = Instant::now();
+        let came = loop {
+            match try_one(&server, OTHER) {
+                Ok(client) => break Some(client),
+                Err(_) if started.elapsed() > PATIENCE => break None,
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        is_over.store(true, Ordering::Relaxed);
+        assert!(came.is_some(), "nobody got in for {PATIENCE:?}");
+    });
 }
 
 #[test]

@@ -16,8 +16,6 @@ pub(crate) struct Entry {
     answering: AtomicU32,
     /// When bytes were last written, or a request began or ended.
     progress_us: AtomicU64,
-    /// When bytes were last read.
-    read_us: AtomicU64,
     /// All that had arrived was read.
     is_read_up: AtomicBool,
     /// It has had a request.
@@ -33,12 +31,10 @@ const GREETING_US: u64 = 1_000_000;
 
 impl Entry {
     pub(crate) fn new() -> Self {
-        let now_us = monotonic_us();
         Self {
             waiting: AtomicU32::new(0),
             answering: AtomicU32::new(0),
-            progress_us: AtomicU64::new(now_us),
-            read_us: AtomicU64::new(now_us),
+            progress_us: AtomicU64::new(monotonic_us()),
             is_read_up: AtomicBool::new(false),
             has_served: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -92,10 +88,11 @@ impl Entry {
         self.is_closing.load(Ordering::Relaxed)
     }
 
-    /// Since when the connection waits for a request, if it does: whatever it sent was read, and whoever has just connected has had
-    /// time to say what it wants.
+    /// Since when the connection waits for a request, if it does: since it connected or its last answer was out, until the head of a
+    /// request is there in full. Who sends one by the byte is idle as who sends nothing. Whatever it sent was read, and whoever has
+    /// just connected has had time to say what it wants.
     pub(crate) fn idle_since_us(&self, now_us: u64) -> Option<u64> {
-        let since_us = self.progress_us().max(self.read_us.load(Ordering::Relaxed));
+        let since_us = self.progress_us();
         let greeted = self.has_served.load(Ordering::Relaxed) || since_us + GREETING_US <= now_us;
         let is_idle = !self.is_busy() && !self.is_closing() && self.is_read_up.load(Ordering::Relaxed) && greeted;
         is_idle.then_some(since_us)
@@ -131,7 +128,6 @@ impl Entry {
     /// Bytes were read.
     pub(super) fn read(&self) {
         self.is_read_up.store(false, Ordering::Relaxed);
-        self.read_us.store(monotonic_us(), Ordering::Relaxed);
     }
 
     /// Nothing is there to be read; the task of this context is woken when that is to change.
@@ -167,5 +163,19 @@ mod tests {
         assert!(entry.idle_since_us(connected_us).is_some(), "between requests no grace is needed");
         entry.close();
         assert_eq!(entry.idle_since_us(later_us), None, "it has been asked already");
+    }
+
+    #[test]
+    fn who_sends_a_head_by_the_byte_is_idle_all_the_same() {
+        let entry = Entry::new();
+        let connected_us = entry.progress_us();
+        for _ in 0..3 {
+            let then_us = monotonic_us();
+            while monotonic_us() == then_us {}
+            entry.read();
+            assert_eq!(entry.idle_since_us(connected_us + GREETING_US), None, "what it sent is looked at first");
+            entry.read_up(&Context::from_waker(Waker::noop()));
+        }
+        assert_eq!(entry.idle_since_us(connected_us + GREETING_US), Some(connected_us));
     }
 }

@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::entry::Entry;
 
@@ -14,6 +16,18 @@ use super::entry::Entry;
 pub(crate) struct Watched<S> {
     stream: S,
     entry: Arc<Entry>,
+}
+
+/// A stream of which the kernel can be asked.
+pub(crate) trait Unread {
+    /// Whether bytes have arrived that were not read.
+    fn has_unread(&self) -> bool;
+}
+
+impl Unread for TcpStream {
+    fn has_unread(&self) -> bool {
+        recv(self, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(_, bytes)| bytes > 0)
+    }
 }
 
 impl<S> Watched<S> {
@@ -34,10 +48,12 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unread + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // What had arrived before the connection was closed is still read: a request that was sent is served.
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            // The runtime says what it last heard of the kernel, which may know of more: then it will wake this task for it.
+            Poll::Pending if self.entry.is_closing() && self.stream.has_unread() => Poll::Pending,
             Poll::Pending if self.entry.is_closing() => Poll::Ready(Ok(())),
             Poll::Pending => {
                 self.entry.read_up(cx);
@@ -82,9 +98,42 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use std::future::poll_fn;
+    use std::io::Write;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+
+    impl Unread for DuplexStream {
+        fn has_unread(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn what_only_the_kernel_knows_of_is_read_before_a_closed_connection_ends() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let entry = Arc::new(Entry::new());
+        let mut server = Watched::new(TcpStream::from_std(server).unwrap(), Arc::clone(&entry));
+        let mut piece = [0; 8];
+        let read = poll_fn(|cx| {
+            let read = Pin::new(&mut server).poll_read(cx, &mut ReadBuf::new(&mut piece));
+            Poll::Ready(read.is_pending())
+        });
+        assert!(read.await, "the runtime has heard of nothing");
+        client.write_all(b"request").unwrap();
+        poll(&mut [PollFd::new(&server.stream, PollFlags::IN)], None).unwrap();
+        entry.close();
+        // It is polled before the runtime turns to its events.
+        let mut text = String::new();
+        server.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "request");
+    }
 
     #[tokio::test]
     async fn what_had_arrived_is_read_before_a_closed_connection_ends() {

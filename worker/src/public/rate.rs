@@ -1,5 +1,7 @@
 //! How much a caller may send: asked once it is known who calls, and before the body is read.
 
+use std::net::IpAddr;
+
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
@@ -42,11 +44,8 @@ pub(crate) async fn admit(request: &HttpRequest, app: &App, live: &Live) -> Resu
     let principal = live.access.check(request)?;
     let Some(quota) = live.limits.rate else { return Ok(Admitted { principal, standing: None }) };
     // Where everybody is anonymous, addresses are what can be told apart.
-    let payer = match request.peer_addr() {
-        Some(peer) if !live.access.needs_token() => Payer::Address(client_address(peer)),
-        _ => Payer::Principal(principal.name()),
-    };
-    let verdict = app.rates.check(payer, quota).await;
+    let address = request.peer_addr().filter(|_| !live.access.needs_token()).map(client_address);
+    let verdict = app.rates.check(payer(&principal, address), quota).await;
     if verdict.is_local {
         app.metrics.limits.rate_local.add(1);
     }
@@ -63,6 +62,11 @@ pub(crate) async fn admit(request: &HttpRequest, app: &App, live: &Live) -> Resu
                 .with_rpc_code(RATE_LIMITED))
         }
     }
+}
+
+/// Whose requests are counted together: people of one name and two tenants are two, one whose scopes changed is the same.
+fn payer(principal: &Principal, address: Option<IpAddr>) -> Payer<'_> {
+    address.map_or_else(|| Payer::Principal(principal.person()), Payer::Address)
 }
 
 /// The answer, with where its caller stands.
@@ -86,5 +90,26 @@ impl Standing {
             (HeaderName::from_static("x-ratelimit-remaining"), self.remaining.into()),
             (HeaderName::from_static("x-ratelimit-reset"), self.reset_at_s.into()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use task_mcp_tools::Scopes;
+
+    use super::*;
+
+    #[test]
+    fn people_of_one_name_and_two_tenants_have_limits_of_their_own() {
+        let of = |tenant, scopes: Scopes| Principal::of("ada", tenant, scopes);
+        let (one, other, nowhere) =
+            (of(Some("one"), Scopes::All), of(Some("other"), Scopes::All), of(None, Scopes::All));
+        let same = of(Some("one"), Scopes::Of(Default::default()));
+        assert_eq!(payer(&one, None), payer(&same, None));
+        for another in [&other, &nowhere] {
+            assert_ne!(payer(&one, None), payer(another, None));
+        }
+        let address = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(payer(&one, Some(address)), payer(&other, Some(address)));
     }
 }

@@ -7,6 +7,7 @@
 //! - `rates`: how much each principal may send
 //! - `collections`: what else the records are used for: sessions, revocations, tasks, events, answers, nonces
 //! - `bus`: what one process says, all hear
+//! - `outage`: what the log says of something that comes and goes
 //! - `error`: why state cannot be read or written
 //!
 //! # Invariants
@@ -19,6 +20,7 @@ mod bus;
 mod collections;
 mod error;
 mod ledger;
+mod outage;
 mod rates;
 mod records;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use self::machine::settings;
 
 /// Nothing is given back while a test runs.
 const HOURLY: Quota = Quota { period_us: 3_600_000_000, burst: 6 };
-const PAYER: Payer<'_> = Payer::Principal("one");
+const PAYER: Payer<'_> = Payer::Principal(b"one");
 
 /// A machine of its own, with this Redis.
 fn machine(settings: &Settings) -> (Commons, RateLimits) {
@@ -34,7 +34,7 @@ fn passes(verdict: Verdict) -> bool {
 /// Waits until Redis judges; what it says of a payer nobody asks for.
 async fn connected(limits: &RateLimits) {
     for _ in 0..1_000 {
-        if !limits.check(Payer::Principal("nobody"), Quota { period_us: 1, burst: 9 }).await.is_local {
+        if !limits.check(Payer::Principal(b"nobody"), Quota { period_us: 1, burst: 9 }).await.is_local {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -64,11 +64,79 @@ async fn machines_share_one_limit() {
         assert!(retry_us <= HOURLY.period_us && reset_us <= 6 * HOURLY.period_us);
         assert!(retry_us > HOURLY.period_us / 2);
     }
-    assert!(passes(two.check(Payer::Principal("two"), HOURLY).await));
+    assert!(passes(two.check(Payer::Principal(b"two"), HOURLY).await));
     let keys: Vec<String> = server.tell(&["KEYS", "*"]);
     assert!(keys.iter().all(|key| key.starts_with("{task-mcp:state}:rate:")), "{keys:?}");
     let left_ms: i64 = server.tell(&["PTTL", &keys[0]]);
     assert!(left_ms > 0, "what is past is forgotten: {left_ms}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_refuses_is_not_charged_and_is_refused_here_as_long() {
+    const PERIOD_US: u64 = 2_000_000;
+    const QUOTA: Quota = Quota { period_us: PERIOD_US, burst: 6 };
+    let mut server = RedisServer::start();
+    let settings = settings(&server.url());
+    let (one, two) = (machine(&settings).1, machine(&settings).1);
+    for limits in [&one, &two] {
+        connected(limits).await;
+    }
+    while passes(one.check(PAYER, QUOTA).await) {}
+    // One alone would let six pass.
+    for _ in 0..10 {
+        let Verdict { rated: Rated::Refused { retry_us, .. }, .. } = two.check(PAYER, QUOTA).await else {
+            panic!("it passed")
+        };
+        assert!(retry_us <= PERIOD_US);
+    }
+    let asked: u64 = evaluated(&server);
+    for _ in 0..10 {
+        assert!(!passes(two.check(PAYER, QUOTA).await));
+    }
+    assert_eq!(evaluated(&server), asked, "what Redis has refused it is not asked again");
+    server.kill();
+    let Verdict { rated: Rated::Refused { retry_us, .. }, .. } = two.check(PAYER, QUOTA).await else {
+        panic!("it passed")
+    };
+    tokio::time::sleep(Duration::from_micros(retry_us)).await;
+    assert!(passes(two.check(PAYER, QUOTA).await), "what was refused was not charged");
+}
+
+/// Scripts that a server was asked to run.
+fn evaluated(server: &RedisServer) -> u64 {
+    let info: String = server.tell(&["INFO", "commandstats"]);
+    let calls = info
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval"))
+        .filter_map(|line| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok());
+    calls.sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_as_told_passes_after_the_quota_has_shrunk() {
+    let server = RedisServer::start();
+    let limits = machine(&settings(&server.url())).1;
+    connected(&limits).await;
+    let (old, new) = (Quota { period_us: 1_000_000, burst: 100 }, Quota { period_us: 200_000, burst: 2 });
+    for _ in 0..100 {
+        assert!(passes(limits.check(PAYER, old).await));
+    }
+    // First this machine refuses, and then, if it knows no better, Redis.
+    for limits in [&limits, &machine(&settings(&server.url())).1] {
+        connected(limits).await;
+        let asked = Instant::now();
+        let Verdict { rated: Rated::Refused { retry_us, .. }, .. } = limits.check(PAYER, new).await else {
+            continue;
+        };
+        assert!(retry_us <= new.period_us, "{retry_us}");
+        tokio::time::sleep_until((asked + Duration::from_micros(retry_us)).into()).await;
+        let mut refused = 0;
+        while !passes(limits.check(PAYER, new).await) {
+            refused += 1;
+            assert!(asked.elapsed() < Duration::from_secs(5), "{refused} were refused");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

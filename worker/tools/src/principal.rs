@@ -72,7 +72,7 @@ impl Principal {
 
     /// A hash of tenant and name: who it is, whatever it may do today. What is sent again is the same call also when its sender has
     /// got another scope meanwhile.
-    pub(crate) fn person(&self) -> &[u8; 32] {
+    pub fn person(&self) -> &[u8; 32] {
         &self.0.person
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use task_mcp_redis::{Heard as Told, Redis, RedisError};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+
+use crate::outage::{Outage, QUIET};
 
 use super::{Bus, Outbox, Outgoing, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX};
 
@@ -38,19 +40,29 @@ struct Message {
 impl Machines {
     /// Publishes what is in `outbox`, for ever. What cannot be published is lost, and the others are told so as soon as possible.
     pub(crate) async fn publish(self, outbox: Outbox) {
+        let outage = Outage::default();
         let mut pause = PAUSE;
         let mut owes = false;
         loop {
-            let outgoing = if owes { Outgoing::Resync } else { outbox.next().await };
+            if !owes && outage.succeeded() {
+                tracing::info!("Events are published to other machines again.");
+            }
+            let outgoing = match owes {
+                true => Outgoing::Resync,
+                // If nothing is to be said meanwhile, nothing fails.
+                false => match unless_quiet(&outage, outbox.next()).await {
+                    Some(outgoing) => outgoing,
+                    None => continue,
+                },
+            };
             match self.send(outgoing).await {
                 Ok(()) => {
-                    if std::mem::take(&mut owes) {
-                        tracing::info!("Events are published to other machines again.");
-                    }
+                    owes = false;
                     pause = PAUSE;
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut owes, true) {
+                    owes = true;
+                    if outage.failed() {
                         tracing::warn!(error = %error, "Events cannot be published to other machines; they are told when they can.");
                     }
                     sleep(pause).await;
@@ -64,11 +76,14 @@ impl Machines {
 
     /// Hands on what other machines publish, for ever: for one process of an instance.
     pub(crate) async fn hand_on(&self, bus: &Bus) {
+        let outage = Outage::default();
         let mut subscription = loop {
             match self.redis.subscribe(std::slice::from_ref(&self.channel)).await {
                 Ok(subscription) => break subscription,
                 Err(error) => {
-                    tracing::warn!(error = %error, "Events of other machines cannot be heard; it is tried again.");
+                    if outage.failed() {
+                        tracing::warn!(error = %error, "Events of other machines cannot be heard; it is tried again.");
+                    }
                     sleep(PAUSE_MAX).await;
                 }
             }
@@ -76,16 +91,19 @@ impl Machines {
         let mut is_lost = false;
         let mut understands = true;
         loop {
-            match subscription.next().await {
+            if !is_lost && outage.succeeded() {
+                tracing::info!("Events of other machines are heard again.");
+            }
+            let Some(told) = unless_quiet(&outage, subscription.next()).await else { continue };
+            match told {
                 // What was published before is unknown, also the first time: others started earlier.
                 Told::Joined { .. } => {
-                    if std::mem::take(&mut is_lost) {
-                        tracing::info!("Events of other machines are heard again.");
-                    }
+                    is_lost = false;
                     bus.resync_machine();
                 }
                 Told::Lost { reason } => {
-                    if !std::mem::replace(&mut is_lost, true) {
+                    is_lost = true;
+                    if outage.failed() {
                         tracing::warn!(
                             reason,
                             "Events of other machines cannot be heard; all is looked at anew when they can."
@@ -122,6 +140,11 @@ impl Machines {
         let published = self.redis.ask::<i64>(redis::cmd("PUBLISH").arg(&self.channel).arg(text), self.limit).await;
         published.map(drop)
     }
+}
+
+/// What comes, unless nothing does for so long that it may be said that all is well again.
+async fn unless_quiet<T>(outage: &Outage, next: impl Future<Output = T>) -> Option<T> {
+    if outage.is_told() { timeout(QUIET, next).await.ok() } else { Some(next.await) }
 }
 
 fn understand(bytes: &[u8]) -> Option<Message> {

@@ -1,18 +1,20 @@
 //! The limit over all machines: the same algorithm as a script in Redis, on the clock of Redis.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use task_mcp_redis::{Redis, RedisError};
 use task_mcp_scoreboard::{Quota, Rated};
+
+use crate::outage::Outage;
 
 /// How long the answer may keep a request waiting.
 const BUDGET: Duration = Duration::from_millis(50);
 
 /// Key: a payer. Arguments: period in microseconds, burst, cost. Answer: whether it passes, then what may be sent now and the time
 /// until all of it may, or the time until it passes and that until all may be sent. What is stored is the theoretical arrival time,
-/// and it ends when it is past.
+/// and it ends when it is past. A time beyond the window, left by another quota, is brought down to it for good: brought down anew
+/// for each request, it would never pass.
 const SCRIPT: &str = r"
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -22,6 +24,9 @@ local arrival = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
 local due = math.min(math.max(arrival, now), now + window)
 local ahead = due + period * cost - now
 if ahead > window then
+  if due < arrival then
+    redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+  end
   return {0, ahead - window, due - now}
 end
 redis.call('SET', KEYS[1], string.format('%.0f', now + ahead), 'PX', math.ceil(ahead / 1000))
@@ -35,29 +40,26 @@ pub(crate) struct SharedRates {
     /// With the braces that put all keys of the state into one slot of a cluster.
     prefix: Arc<str>,
     script: Arc<redis::Script>,
-    /// The last answer did not come, and the log has said so.
-    is_away: Arc<AtomicBool>,
+    outage: Arc<Outage>,
 }
 
 impl SharedRates {
     /// The limits in this Redis. `prefix` begins every key.
     pub(crate) fn new(redis: Redis, prefix: &str) -> Self {
         let script = Arc::new(redis::Script::new(SCRIPT));
-        Self { redis, prefix: prefix.into(), script, is_away: Arc::default() }
+        Self { redis, prefix: prefix.into(), script, outage: Arc::default() }
     }
 
     /// Charges a request of the payer with this digest; `None` if Redis cannot say.
     pub(crate) async fn check(&self, payer: &blake3::Hash, quota: Quota, cost: u64) -> Option<Rated> {
         let outcome = self.ask(payer, quota, cost).await;
-        let is_away = outcome.is_err();
-        if self.is_away.swap(is_away, Ordering::Relaxed) != is_away {
-            match &outcome {
-                Ok(_) => tracing::info!("Rate limits hold over all machines again."),
-                Err(error) => tracing::warn!(
-                    error = %error, code = error.code(),
-                    "Redis does not say what other machines let pass; rate limits hold for this machine alone."
-                ),
-            }
+        match &outcome {
+            Ok(_) if self.outage.succeeded() => tracing::info!("Rate limits hold over all machines again."),
+            Err(error) if self.outage.failed() => tracing::warn!(
+                error = %error, code = error.code(),
+                "Redis does not always say what other machines let pass; then rate limits hold for this machine alone."
+            ),
+            Ok(_) | Err(_) => {}
         }
         outcome.ok()
     }
