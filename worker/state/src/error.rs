@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use task_mcp_redis::RedisError;
+use task_mcp_redis::{RedisError, Unreachable};
 
 use crate::records::Unreadable;
 
@@ -77,4 +77,25 @@ pub enum StateError {
     /// The process is about to end.
     #[error("the state is being closed")]
     Gone,
+}
+
+impl StateError {
+    /// Whether the change that failed with it may have been made all the same, or may yet be.
+    pub(crate) fn may_be_made(&self) -> bool {
+        match self {
+            Self::Redis(error) => match error {
+                RedisError::Settings { .. } | RedisError::Breaker { .. } | RedisError::Server(_) => false,
+                RedisError::Unavailable(reason) => matches!(reason, Unreachable::Broke(_)),
+                RedisError::Timeout { .. } | RedisError::Nonsense(_) => true,
+            },
+            Self::Timeout { .. } | Self::Embedded(_) | Self::Unreadable(_) | Self::Gone => true,
+            Self::TooLarge { .. }
+            | Self::TooMany { .. }
+            | Self::Contended
+            | Self::Full { .. }
+            | Self::Directory { .. }
+            | Self::Open { .. }
+            | Self::Thread(_) => false,
+        }
+    }
 }

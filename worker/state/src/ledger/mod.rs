@@ -4,8 +4,11 @@
 //! keeps a record of itself alive (`runner`): when that has ended and there is no answer, nobody knows what was done.
 //!
 //! - `entry`: what is written of a call; `runner`: whether the process that runs it lives
+//! - `attempt`: one try at a key; `loose_ends`: what could not be entered in time, and is later
 
+mod attempt;
 mod entry;
+mod loose_ends;
 mod runner;
 #[cfg(test)]
 mod tests;
@@ -16,10 +19,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_mcp_telemetry::{IdempotencyOutcome, StateMetrics};
 
+use self::attempt::Attempt;
 use self::entry::{Entry, Stage};
+use self::loose_ends::LooseEnds;
 use self::runner::Runner;
 use crate::StateError;
-use crate::records::{Inserted, Kind, Record, Records, VALUE_BYTES_MAX, Version};
+use crate::records::{Inserted, Kind, Record, Records, VALUE_BYTES_MAX};
 
 /// Remembers the first answer to an idempotency key. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
@@ -29,19 +34,14 @@ pub struct Ledger(Arc<Parts>);
 struct Parts {
     records: Records,
     runner: Runner,
+    loose_ends: LooseEnds,
     ttl: Duration,
     metrics: StateMetrics,
 }
 
 /// The right to run a call and to say what came of it. A ticket that is lost leaves the outcome unknown.
 #[derive(Debug)]
-pub struct Ticket {
-    key: String,
-    version: Version,
-    fingerprint: [u8; 32],
-    ledger: Ledger,
-    is_finished: bool,
-}
+pub struct Ticket(Attempt);
 
 /// What is known of a call with an idempotency key.
 #[derive(Debug)]
@@ -60,7 +60,9 @@ pub enum Begun {
 
 impl Ledger {
     pub(crate) fn new(records: Records, ttl: Duration, metrics: StateMetrics) -> Self {
-        Self(Arc::new(Parts { runner: Runner::new(records.clone()), records, ttl, metrics }))
+        let runner = Runner::new(records.clone());
+        let loose_ends = LooseEnds::new(records.clone(), runner.clone(), ttl);
+        Self(Arc::new(Parts { runner, loose_ends, records, ttl, metrics }))
     }
 
     /// Asks about `key`, which holds the principal, the tool and the client's key, and may be of any length; `fingerprint` is a hash
@@ -68,7 +70,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger cannot be asked; the call must not be run then. If it took too long, the key may be taken all the same: a repeat
-    /// is told that the outcome is not known.
+    /// is told that the call is being run, until the ledger can be asked again and the key is free.
     pub async fn begin(&self, key: &str, fingerprint: [u8; 32]) -> Result<Begun, StateError> {
         let begun = self.enter(blake3::hash(key.as_bytes()).to_hex().as_str(), fingerprint).await;
         self.0.metrics.idempotent(match &begun {
@@ -85,25 +87,30 @@ impl Ledger {
     /// Says what came of a call; `None` if it was not run after all, so that the key is free again.
     ///
     /// # Errors
-    /// The answer cannot be kept; a repeat is told that the outcome is not known.
-    pub async fn finish(&self, mut ticket: Ticket, answer: Option<Bytes>) -> Result<(), StateError> {
+    /// The answer cannot be kept; a repeat is told that the outcome is not known. That a call was not run is entered later if it
+    /// cannot be now.
+    pub async fn finish(&self, ticket: Ticket, answer: Option<Bytes>) -> Result<(), StateError> {
+        let Ticket(mut attempt) = ticket;
         let Some(answer) = answer else {
-            self.0.records.remove(Kind::Call, &ticket.key, ticket.version).await?;
-            ticket.is_finished = true;
+            attempt.was_not_run();
+            self.0.records.remove(Kind::Call, &attempt.key, attempt.version).await?;
+            attempt.settled();
             return Ok(());
         };
-        let entry = Entry { fingerprint: ticket.fingerprint, stage: Stage::Answered(answer) }.encode();
+        let entry = Entry { fingerprint: attempt.fingerprint, stage: Stage::Answered(answer) }.encode();
         if entry.len() > VALUE_BYTES_MAX {
-            // The ticket is lost, and with it the outcome.
+            // The attempt is dropped, and with it the outcome.
             return Err(StateError::TooLarge { what: "answer", bytes: entry.len(), limit_bytes: VALUE_BYTES_MAX });
         }
         let entry = Bytes::from(entry);
         let ttl = self.0.ttl;
-        if self.0.records.replace(Kind::Call, &ticket.key, ticket.version, entry.clone(), Some(ttl)).await?.is_none() {
+        let replaced =
+            self.0.records.replace(Kind::Call, &attempt.key, attempt.version, entry.clone(), Some(ttl)).await?;
+        if replaced.is_none() {
             // What was entered is gone: it ended, or Redis lost it. What another call entered since stays.
-            self.0.records.insert(Kind::Call, &ticket.key, entry, ttl).await?;
+            self.0.records.insert(Kind::Call, &attempt.key, entry, ttl).await?;
         }
-        ticket.is_finished = true;
+        attempt.settled();
         Ok(())
     }
 
@@ -111,18 +118,18 @@ impl Ledger {
         self.0.runner.appear().await?;
         let entry = Entry { fingerprint, stage: Stage::Running { runner: self.0.runner.id() } };
         // Before it is entered: from then on others ask whether it is being run.
-        self.0.runner.begin(key);
-        match self.0.records.insert(Kind::Call, key, entry.encode(), self.0.ttl).await {
-            Ok(Inserted::New(version)) => {
-                let ledger = self.clone();
-                Ok(Begun::First(Ticket { key: key.to_owned(), version, fingerprint, ledger, is_finished: false }))
-            }
+        let attempt = Attempt::new(self, key, fingerprint);
+        match self.0.records.insert_as(attempt.version, Kind::Call, key, entry.encode(), self.0.ttl).await {
+            Ok(Inserted::New(_)) => Ok(Begun::First(attempt.won())),
             Ok(Inserted::Exists(record)) => {
-                self.0.runner.end(key);
+                attempt.settled();
                 self.judge(key, &record, fingerprint).await
             }
             Err(error) => {
-                self.0.runner.end(key);
+                // Else it is dropped, and what may yet be entered is withdrawn.
+                if !error.may_be_made() {
+                    attempt.settled();
+                }
                 Err(error)
             }
         }
@@ -148,23 +155,5 @@ impl Ledger {
             Stage::Answered(answer) => Begun::Replay(answer),
             Stage::Lost | Stage::Running { .. } => Begun::Unknown,
         })
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.ledger.0.runner.end(&self.key);
-        if self.is_finished {
-            return;
-        }
-        // Other processes would believe that it is being run for as long as this one lives.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (records, ttl, version) = (self.ledger.0.records.clone(), self.ledger.0.ttl, self.version);
-        let entry = Entry { fingerprint: self.fingerprint, stage: Stage::Lost }.encode();
-        let key = std::mem::take(&mut self.key);
-        runtime.spawn(async move {
-            // If that fails too, they are told so when this process ends.
-            let _ = records.replace(Kind::Call, &key, version, entry, Some(ttl)).await;
-        });
     }
 }

@@ -1,8 +1,10 @@
 //! The ledger of two processes, over the records that both have.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use task_mcp_test_servers::RedisServer;
+
 use super::*;
-use crate::testing::{eventually, metrics};
+use crate::testing::{BASE, connection, eventually, metrics};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -114,4 +116,87 @@ async fn a_process_that_runs_a_call_says_so_for_as_long_as_it_does() {
     let last = two.0.records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap().1.version;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(two.0.records.list(Kind::Runner, "", "", 9).await.unwrap().pop().unwrap().1.version, last);
+}
+
+/// How long an operation may take where it is to take too long.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// A call took too long to be entered, and is entered all the same, while its process runs another one.
+async fn entered_late(one: &Ledger, two: &Ledger, blocks: impl AsyncFnOnce(), goes_on: impl AsyncFnOnce()) {
+    let _busy = eventually(async || match one.begin("busy", [1; 32]).await {
+        Ok(Begun::First(ticket)) => Some(ticket),
+        _ => None,
+    })
+    .await;
+    blocks().await;
+    let error = one.begin("k", [1; 32]).await.unwrap_err();
+    assert!(matches!(error, StateError::Timeout { .. }), "{error}");
+    goes_on().await;
+    for ledger in [one, two] {
+        let ticket = eventually(async || match ledger.begin("k", [1; 32]).await {
+            Ok(Begun::First(ticket)) => Some(ticket),
+            Ok(Begun::Running) | Err(StateError::Timeout { .. } | StateError::Redis(_)) => None,
+            other => panic!("it was not run, and everybody can know: {other:?}"),
+        })
+        .await;
+        eventually(async || ledger.0.records.remove(Kind::Call, &ticket.0.key, ticket.0.version).await.ok()).await;
+        ticket.0.settled();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_entered_too_late_is_withdrawn_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::embedded(folder.path(), 1 << 20, SHORT, metrics()).unwrap();
+    let [one, two] = std::array::from_fn(|_| Ledger::new(records.clone(), HOUR, metrics()));
+    let lock = std::cell::RefCell::new(None);
+    let blocks = async || _ = lock.replace(Some(records.holds_the_lock()));
+    entered_late(&one, &two, blocks, async || drop(lock.take())).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_entered_too_late_is_withdrawn_from_redis() {
+    let server = RedisServer::start();
+    let [one, two] = std::array::from_fn(|_| {
+        let records = Records::remote(connection(&server), BASE, SHORT, metrics());
+        Ledger::new(records, HOUR, metrics())
+    });
+    let blocks = async || server.tell::<()>(&["CLIENT", "PAUSE", "600", "WRITE"]);
+    entered_late(&one, &two, blocks, async || ()).await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_could_not_be_entered_is_entered_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::embedded(folder.path(), 1 << 20, SHORT, metrics()).unwrap();
+    let [one, two] = std::array::from_fn(|_| Ledger::new(records.clone(), HOUR, metrics()));
+    let start = async |key: &str| {
+        eventually(async || match one.begin(key, [1; 32]).await {
+            Ok(Begun::First(ticket)) => Some(ticket),
+            _ => None,
+        })
+        .await
+    };
+    let (_busy, lost, not_run) = (start("busy").await, start("lost").await, start("not run").await);
+    let lock = records.holds_the_lock();
+    drop(lost);
+    assert!(one.finish(not_run, None).await.is_err());
+    // Several tries fail.
+    tokio::time::sleep(SHORT * 5).await;
+    drop(lock);
+    eventually(async || matches!(two.begin("lost", [1; 32]).await, Ok(Begun::Unknown)).then_some(())).await;
+    eventually(async || matches!(two.begin("not run", [1; 32]).await, Ok(Begun::First(_))).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_while_its_call_is_entered_leaves_the_key_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::embedded(folder.path(), 1 << 20, Duration::from_secs(20), metrics()).unwrap();
+    let [one, two] = std::array::from_fn(|_| Ledger::new(records.clone(), HOUR, metrics()));
+    let _busy = first(&one, "busy").await;
+    let lock = records.holds_the_lock();
+    let gone = tokio::time::timeout(SHORT, one.begin("k", [1; 32])).await;
+    assert!(gone.is_err(), "it waits for the lock");
+    drop(lock);
+    eventually(async || matches!(two.begin("k", [1; 32]).await, Ok(Begun::First(_))).then_some(())).await;
 }

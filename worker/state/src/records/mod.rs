@@ -130,7 +130,18 @@ impl Records {
         value: impl Into<Bytes>,
         ttl: Duration,
     ) -> Result<Inserted, StateError> {
-        let version = Version::fresh();
+        self.insert_as(Version::fresh(), kind, key, value, ttl).await
+    }
+
+    /// The same under a version of the caller's, who can find the record by it should it be made after the limit.
+    pub(crate) async fn insert_as(
+        &self,
+        version: Version,
+        kind: Kind,
+        key: &str,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<Inserted, StateError> {
         let change = Change::Put { value: value.into(), version, end_ms: Some(end_of(ttl)) };
         match self.write(kind, key, Condition::Absent, change).await? {
             Written::Refused(Some(record)) => Ok(Inserted::Exists(record)),
@@ -210,6 +221,15 @@ impl Records {
             }
             let more = matches!(done, Ok(removed) if removed > 0);
             tokio::time::sleep(if more { STEP_PAUSE } else { SWEEP_PAUSE }).await;
+        }
+    }
+
+    /// What another process does that is stopped within a write of the files.
+    #[cfg(test)]
+    pub(crate) fn holds_the_lock(&self) -> heed::RwTxn<'_> {
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.holds_the_lock(),
+            Backend::Memory(_) | Backend::Remote(_) => unreachable!("records in files"),
         }
     }
 
