@@ -64,8 +64,8 @@ async fn use_all(server: &RedisServer) -> Result<(), Box<dyn std::error::Error>>
     assert!(matches!(two.ledger().begin("k", [1; 32]).await?, Begun::Replay(_)));
     // Its budget may be over once; a right that is missing is always.
     let (limits, quota) = (one.rate_limits(&commons), Quota { period_us: 1_000_000, burst: 9 });
-    timeout(PATIENCE, async { while limits.check(Payer::Principal("p"), quota).await.is_local {} }).await?;
-    assert!(matches!(limits.check(Payer::Principal("p"), quota).await.rated, Rated::Allowed { .. }));
+    timeout(PATIENCE, async { while limits.check(Payer::Principal(b"p"), quota).await.is_local {} }).await?;
+    assert!(matches!(limits.check(Payer::Principal(b"p"), quota).await.rated, Rated::Allowed { .. }));
     Ok(())
 }
 
