@@ -23,6 +23,7 @@
 //! - `notify.rs`     what the service manager is told; `picture.rs` is what it is told of
 //! - `inherited.rs`  what it kept of an earlier supervisor
 //! - `instance.rs`   the runtime directory, the state directory and their locks
+//! - `descriptors.rs` how many descriptors a process may have
 //! - `memory.rs`     what the processes share: scoreboard, commons, settings snapshot
 //! - `revision.rs`   settings with what belongs to them, and reading them again
 //! - `tally.rs`      the supervisor's own metrics, those of each slot in `tally/`
@@ -42,6 +43,7 @@
 
 mod carry_out;
 mod control;
+mod descriptors;
 mod error;
 mod handover;
 mod inherited;

@@ -16,6 +16,7 @@ use task_mcp_scoreboard::{Fold, Role, Scoreboard, ScoreboardError, Seat, SeatSta
 use tracing::{debug, info, warn};
 
 use crate::control::Server;
+use crate::descriptors;
 use crate::inherited::{self, Estate};
 use crate::instance::Instance;
 use crate::launch::{Configured, ReadSettings};
@@ -56,6 +57,7 @@ pub fn run_program(launch: Launch, program: &Path) -> Result<Exit, SupervisorErr
 }
 
 fn start(mut launch: Launch, program: Program) -> Result<Exit, SupervisorError> {
+    descriptors::take_all();
     let mut supervisor = match launch.taken.take() {
         Some(taken) => Supervisor::take_over(launch, *taken)?,
         None => Supervisor::new(launch, program)?,

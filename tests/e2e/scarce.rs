@@ -18,6 +18,25 @@ fn limit_descriptors(pid: i32, limit: Rlimit) -> Rlimit {
     prlimit(Pid::from_raw(pid), Resource::Nofile, limit).expect("a process of ours may be limited")
 }
 
+/// The soft and the hard limit of a process, as the kernel tells them (proc_pid_limits(5)).
+fn descriptors_allowed(pid: i32) -> (String, String) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a live process has limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("it is there");
+    let mut words = line.split_whitespace().skip(3).map(str::to_owned);
+    (words.next().expect("the soft one"), words.next().expect("the hard one"))
+}
+
+#[test]
+fn every_process_takes_as_many_descriptors_as_the_system_allows() {
+    let tree = Tree::new();
+    let few = ["sh", "-c", "ulimit -S -n 256 && ulimit -H -n 3000 && exec \"$0\" \"$@\""];
+    let server = Server::build(tree.root()).through(&few).start();
+    let processes = server.workers().into_iter().map(|worker| worker.pid).chain([server.pid()]);
+    for pid in processes {
+        assert_eq!(descriptors_allowed(pid), ("3000".to_owned(), "3000".to_owned()));
+    }
+}
+
 fn call(server: &Server) {
     Caller::new(server, Dialect::Modern).call("changes.active", json!({})).ok();
 }
