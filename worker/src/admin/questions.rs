@@ -180,7 +180,32 @@ fn sentence(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
+    use task_mcp_telemetry::{Metrics, plan};
+
     use super::*;
+
+    #[test]
+    fn a_question_too_many_is_refused_at_once_and_the_others_are_answered() {
+        actix_web::rt::System::new().block_on(async {
+            let scoreboard = Scoreboard::create(&Plan { seats: 1, series: plan(&[], &[]) }).unwrap();
+            let metrics = Metrics::bind(&scoreboard, &scoreboard.seat(0).unwrap(), &[], &[]).unwrap();
+            let mut questions = Questions::new(Cache::none(&Commons::create().unwrap(), metrics.cache));
+            let refused =
+                |answer| matches!(answer, Some(FromProcess::Answered { answer, .. }) if answer.contains("failed"));
+            let stats = r#"{"cache":"stats"}"#;
+            for id in 0..QUESTIONS_MAX as u64 {
+                assert_eq!(questions.ask(id, stats), None);
+            }
+            assert!(refused(questions.ask(99, stats)), "nobody has worked on any of them yet");
+            for _ in 0..QUESTIONS_MAX {
+                assert!(matches!(questions.next_answer().await, FromProcess::Answered { id: 0..8, .. }));
+            }
+            assert_eq!(questions.ask(100, stats), None);
+            assert!(matches!(questions.next_answer().await, FromProcess::Answered { id: 100, .. }));
+            assert!(refused(questions.ask(101, r#"{"cache":"explode"}"#)));
+        });
+    }
 
     #[test]
     fn an_answer_that_is_too_long_has_fewer_entries_and_says_so() {

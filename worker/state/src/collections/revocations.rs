@@ -54,8 +54,9 @@ impl Revocations {
         Self(Arc::new(Parts { records, bus, remembered: Mutex::default() }))
     }
 
-    /// From when this has returned, `name` is not accepted by this process, nor by any other that shares the records; with Redis,
-    /// where others ask it once a second, nor after a second. Until `ttl` is over: it should have ended by itself then.
+    /// From when this has returned, `name` is not accepted by this process, nor by any other that shares the records;
+    /// with Redis, where others ask it once a second, nor after a second. Until `ttl` is over: it should have ended by
+    /// itself then.
     ///
     /// # Errors
     /// It is not certain to be kept.
