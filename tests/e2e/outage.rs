@@ -16,6 +16,7 @@ use crate::support::{Crowd, Load, Server, Shared, eventually, modern_call, sized
 
 /// The budget of one operation in these tests.
 const BUDGET_MS: u64 = 50;
+const WORKERS: usize = 4;
 /// What a call may take beside its tool: a look, a lease and a bump at the budget each, on a machine that is busy with the load and
 /// with as many other tests.
 const LONGEST: Duration = Duration::from_millis(1_500);
@@ -33,6 +34,13 @@ fn is_used(server: &Server) {
         }
         (hits(server) > before + 8.0).then_some(())
     });
+    // So that whatever is waited for next by `wait_degraded` has not been there all the time.
+    eventually(Duration::from_secs(15), "no process does without Redis", || (degraded(server) == 0).then_some(()));
+}
+
+/// Processes that do without Redis.
+fn degraded(server: &Server) -> usize {
+    server.metrics().sum("task_mcp_cache_degraded", &[]) as usize
 }
 
 /// Some keys in turn, so that there are hits, misses and leases all the time.
@@ -91,13 +99,13 @@ fn under(server: &Server, harm: impl FnOnce(&AtomicU64)) {
 }
 
 fn instance(shared: &Shared, url: &str) -> Server {
-    shared.over(4, url, "strict").set("cache.budget_ms", BUDGET_MS).set("redis.connect_timeout_ms", 500).start()
+    shared.over(WORKERS, url, "strict").set("cache.budget_ms", BUDGET_MS).set("redis.connect_timeout_ms", 500).start()
 }
 
-/// Waits until the server says that it does without Redis, and that it does not.
+/// Waits until all processes, the admin process too, say that they do without Redis; after `is_used`, when none did.
 fn wait_degraded(server: &Server) {
-    eventually(Duration::from_secs(15), "the server does without Redis", || {
-        (server.metrics().sum("task_mcp_cache_degraded", &[]) >= 1.0).then_some(())
+    eventually(Duration::from_secs(15), "all processes do without Redis", || {
+        (degraded(server) == WORKERS + 1).then_some(())
     });
     let ready = server.get("/readyz");
     assert_eq!(ready.status, 200, "a server without its cache is ready: {}", ready.text());
@@ -228,7 +236,7 @@ fn a_master_that_dies_and_is_failed_over_by_its_sentinels() {
     let mut sentinels = Sentinels::start();
     let places = sentinels.places();
     let server = shared
-        .over(4, &format!("redis://{}", places[0]), "strict")
+        .over(WORKERS, &format!("redis://{}", places[0]), "strict")
         .set("redis.topology", "sentinel")
         .set("redis.sentinel_master", sentinels.name())
         .set(
