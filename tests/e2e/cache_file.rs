@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ fn cached(key: &str) -> Request {
 
 /// The files of the cache, without those of LMDB's locks.
 fn files(server: &Server) -> Vec<PathBuf> {
-    let found = fs::read_dir(server.folder().join("run/cache")).expect("the directory of the cache");
+    let found = fs::read_dir(server.folder().join("run/cache")).into_iter().flatten();
     let mut files: Vec<_> = found.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|path| path.extension().is_some_and(|kind| kind == "mdb"));
     files.sort();
@@ -39,6 +40,12 @@ fn kept(shared: &Shared, server: &Server, key: &str) {
         calm = if shared.runs("test_cached", key) == before { calm + 1 } else { 0 };
         (calm == 5).then_some(())
     });
+}
+
+/// What readiness says of the cache.
+fn told(server: &Server) -> Value {
+    let ready: Value = serde_json::from_slice(&server.get("/readyz").body).expect("JSON");
+    ready["dependencies"]["cache"].clone()
 }
 
 fn lost(report: &Report) -> u64 {
@@ -93,6 +100,53 @@ fn a_file_whose_head_is_overwritten_under_load_costs_no_call_and_results_are_kep
     load.stop_unharmed();
     assert_eq!(server.workers(), workers, "nobody died of it");
     assert!(server.stderr().contains("is broken"), "it is told once");
-    let ready: Value = serde_json::from_slice(&server.get("/readyz").body).expect("JSON");
-    assert_eq!(ready["dependencies"]["cache"]["inForce"], "embedded", "{ready}");
+    assert_eq!(told(&server)["inForce"], "embedded");
+}
+
+#[test]
+fn a_directory_removed_under_load_costs_no_call_and_all_processes_share_another() {
+    let shared = Shared::new();
+    let server = shared.instance(2).start();
+    let load = Load::start(steady(&server, &cached("k"), RATE, CONNECTIONS));
+    kept(&shared, &server, "k");
+    fs::remove_dir_all(server.folder().join("run/cache")).unwrap();
+    eventually(AGAIN, "there is another file", || {
+        files(&server).iter().any(|file| file.to_string_lossy().contains("-1-")).then_some(())
+    });
+    kept(&shared, &server, "k");
+    load.stop_unharmed();
+    let lines = server.stderr().matches("was removed or replaced").count();
+    assert_eq!(lines, 1, "one of the processes tells");
+}
+
+#[test]
+fn a_runtime_directory_without_room_is_served_without_the_cache_until_there_is_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    fs::create_dir(&run).unwrap();
+    // A mount of its own, which ends with the server, with one page left.
+    let mount = format!("mount -t tmpfs -o size=2m,mode=700 tmpfs {}", run.display());
+    if !Command::new("unshare").args(["-m", "sh", "-c", &mount]).status().is_ok_and(|status| status.success()) {
+        eprintln!("Left out: this user may not mount a file system.");
+        return;
+    }
+    let full = run.join("full");
+    let fill = format!("(head -c 8M /dev/zero > {full}; truncate -s -4096 {full}) 2> /dev/null", full = full.display());
+    let start = format!("{mount} && {fill}; exec \"$0\" \"$@\"");
+    let shared = Shared::new();
+    let server = shared
+        .instance(2)
+        .set("supervisor.runtime_dir", run.display())
+        .through(&["unshare", "-m", "sh", "-c", &start])
+        .start();
+    let load = Load::start(steady(&server, &cached("k"), RATE, CONNECTIONS));
+    let workers = server.workers();
+    let health = told(&server);
+    assert_eq!(health["inForce"], "none", "{health}");
+    assert!(health["reason"].as_str().unwrap().contains("No space left"), "{health}");
+    assert!(shared.runs("test_cached", "k") > 20, "each call is computed");
+    fs::remove_file(format!("/proc/{}/root{}", server.pid(), full.display())).unwrap();
+    kept(&shared, &server, "k");
+    load.stop_unharmed();
+    assert_eq!(server.workers(), workers, "nobody died of it");
 }

@@ -23,6 +23,15 @@ fn gauge(scoreboard: &Scoreboard, name: &str) -> i64 {
     }
 }
 
+/// How often an operation was timed.
+fn operations(scoreboard: &Scoreboard, operation: &str) -> u64 {
+    let series = scoreboard.find(names::CACHE_OPERATION, &[("operation", operation)]).unwrap();
+    match scoreboard.total(series) {
+        Some(Sample::Histogram { counts, .. }) => counts.iter().sum(),
+        other => panic!("{operation} has no histogram: {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn room_is_made_for_new_entries_whatever_their_size() {
     let fixture = start(|settings| settings.cache.compress_bytes = 0);
@@ -263,6 +272,26 @@ async fn what_the_tier_takes_finds_room_and_what_it_does_not_take_is_no_trouble(
     let large = fixture.entry(&noise(&mut random, limit as usize));
     assert_eq!(fixture.tier.store(&key("large"), large, None).await, Err(CacheFault::TooLarge));
     assert_eq!(fixture.tier.health().reason, None);
+}
+
+#[tokio::test]
+async fn what_the_tier_does_not_take_is_not_offered_to_it() {
+    let (dir, commons) = (tempfile::tempdir().unwrap(), Commons::create().unwrap());
+    let (metrics, scoreboard) = metrics();
+    let mut settings = settings(dir.path());
+    settings.cache.max_bytes = 1 << 20;
+    let cache = crate::Cache::open(&settings, "store", &commons, metrics.cache, metrics.cache_redis).unwrap();
+    for (name, bytes) in [("large", 1 << 18), ("small", 1 << 17)] {
+        let key = key(name);
+        let wanted = crate::Wanted { key, tool: 0, name, tags: &tags(), ttl: None, stale: false };
+        let compute = move || async move { crate::Computed::Keep(value(&"x".repeat(bytes))) };
+        cache.fetch(wanted, compute).await.unwrap();
+    }
+    eventually("the small one is stored", async || (operations(&scoreboard, "put") > 0).then_some(())).await;
+    assert_eq!((operations(&scoreboard, "put"), faults(&scoreboard, "too_large")), (1, 1));
+    cache.bump(&tags()).await;
+    assert_eq!((operations(&scoreboard, "lease"), operations(&scoreboard, "bump")), (2, 1));
+    assert_eq!(cache.health().reason, None);
 }
 
 #[tokio::test]

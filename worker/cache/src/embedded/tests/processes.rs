@@ -232,16 +232,19 @@ async fn starts_on_a_full_disk() {
     let (dir, commons, _) = given();
     let full = dir.join("full");
     let _ = fs::write(&full, vec![0; 8 << 20]);
-    // A page is left, for the first that comes.
     let filled = File::options().write(true).open(&full).unwrap();
-    filled.set_len(filled.metadata().unwrap().len() - rustix::param::page_size() as u64).unwrap();
+    let bytes = filled.metadata().unwrap().len();
+    for pages_left in [0, 1, 2, 3, 8] {
+        filled.set_len(bytes - pages_left * rustix::param::page_size() as u64).unwrap();
+        let (tier, _scoreboard) = open(&dir, &commons, |_| {});
+        let health = tier.health();
+        assert_eq!(health.in_force, "none", "{pages_left} pages are left");
+        assert!(health.reason.as_ref().unwrap().contains("No space left"), "{health:?}");
+        assert!(matches!(tier.look(&key("k"), &tags()).await, Looked::Untrusted));
+    }
+    assert_eq!(commons.cache_generation(), 0, "there is nothing wrong with the file");
     drop(filled);
     let (tier, _scoreboard) = open(&dir, &commons, |_| {});
-    let health = tier.health();
-    assert_eq!(health.in_force, "none");
-    assert!(health.reason.as_ref().unwrap().contains("No space left"), "{health:?}");
-    assert!(matches!(tier.look(&key("k"), &tags()).await, Looked::Untrusted));
-    assert_eq!(commons.cache_generation(), 0, "there is nothing wrong with the file");
     fs::remove_file(full).unwrap();
     let house = tier.keep_house(Duration::from_millis(5));
     let usable = eventually("it is tried again", async || tier.health().reason.is_none().then_some(()));
