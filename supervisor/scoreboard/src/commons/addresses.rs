@@ -360,14 +360,19 @@ mod tests {
         const ROUNDS: usize = 5_000;
         let commons = Commons::create().unwrap();
         let winners: [AtomicU64; ROUNDS] = [const { AtomicU64::new(0) }; ROUNDS];
-        let meet = Barrier::new(2);
+        let (meet, awake) = (Barrier::new(2), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for pid in 1..=2 {
                 let mut row = Commons::open(commons.try_clone_fd().unwrap()).unwrap().addresses().claim(pid).unwrap();
-                let (winners, meet) = (&winners, &meet);
+                let (winners, meet, awake) = (&winners, &meet, &awake);
                 scope.spawn(move || {
-                    for round in winners {
+                    for (at, round) in (1..).zip(winners) {
                         meet.wait();
+                        // A barrier wakes one after the other: wait a little until both are awake.
+                        awake.fetch_add(1, Ordering::SeqCst);
+                        (0..10_000)
+                            .take_while(|_| awake.load(Ordering::SeqCst) < 2 * at)
+                            .for_each(|_| std::hint::spin_loop());
                         let place = row.enter(1);
                         round.fetch_add(place.is_some().into(), Ordering::SeqCst);
                         meet.wait();
