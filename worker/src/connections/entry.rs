@@ -1,10 +1,13 @@
 //! What is known of one open connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::task::AtomicWaker;
 use task_mcp_scoreboard::monotonic_us;
 use tokio::sync::Notify;
+
+use super::order::{GREETING_US, Order, Slot};
 
 /// What is known of one open connection. All of it is touched by the thread that serves; atomics, because what the requests of a
 /// worker share can be shared between threads.
@@ -24,13 +27,38 @@ pub(crate) struct Entry {
     is_closing: AtomicBool,
     reader: AtomicWaker,
     ended: Notify,
+    /// `None` for one that gives way to nobody.
+    filed: Option<Filed>,
 }
 
-/// How long a client that has just connected may take to say what it wants before it counts as idle, in microseconds.
-const GREETING_US: u64 = 1_000_000;
+/// Where a connection is in the order of those that give way.
+#[derive(Debug)]
+struct Filed {
+    order: Arc<Order>,
+    number: u64,
+    /// It counts; `false` once another has its place.
+    has_place: AtomicBool,
+    /// It has ended.
+    is_gone: AtomicBool,
+    slot: Mutex<Option<Slot>>,
+}
 
 impl Entry {
+    /// One that gives way to nobody.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::of(None)
+    }
+
+    /// The connection of that number, with a place of its own.
+    pub(super) fn filed(order: Arc<Order>, number: u64) -> Self {
+        let (has_place, is_gone) = (AtomicBool::new(true), AtomicBool::new(false));
+        let entry = Self::of(Some(Filed { order, number, has_place, is_gone, slot: Mutex::default() }));
+        entry.file();
+        entry
+    }
+
+    fn of(filed: Option<Filed>) -> Self {
         Self {
             waiting: AtomicU32::new(0),
             answering: AtomicU32::new(0),
@@ -40,6 +68,7 @@ impl Entry {
             is_closing: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             ended: Notify::new(),
+            filed,
         }
     }
 
@@ -48,11 +77,13 @@ impl Entry {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.has_served.store(true, Ordering::Relaxed);
         self.progressed();
+        self.file();
     }
 
     /// A request will have no answer: its client left.
     pub(crate) fn request_given_up(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.file();
     }
 
     /// The answer of a request begins.
@@ -66,6 +97,7 @@ impl Entry {
     pub(crate) fn answer_ended(&self) {
         self.answering.fetch_sub(1, Ordering::Relaxed);
         self.progressed();
+        self.file();
     }
 
     /// A request waits for its answer, which is what the deadline of its tool limits.
@@ -98,6 +130,51 @@ impl Entry {
         is_idle.then_some(since_us)
     }
 
+    /// Since when it would give way to another; 0 if it closes anyway.
+    pub(super) fn gives_way_since_us(&self, now_us: u64) -> Option<u64> {
+        if self.is_closing() { (!self.is_busy()).then_some(0) } else { self.idle_since_us(now_us) }
+    }
+
+    /// Another has its place, or it has got one again.
+    pub(super) fn has_place(&self, has_place: bool) {
+        if let Some(filed) = &self.filed {
+            filed.has_place.store(has_place, Ordering::Relaxed);
+        }
+        self.file();
+    }
+
+    /// It has ended, and gives way no more.
+    pub(super) fn gone(&self) {
+        if let Some(filed) = &self.filed {
+            filed.is_gone.store(true, Ordering::Relaxed);
+        }
+        self.file();
+    }
+
+    /// Puts it where it belongs in the order of those that give way.
+    pub(super) fn file(&self) {
+        let Some(filed) = &self.filed else { return };
+        let mut slot = filed.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let belongs = self.slot(filed);
+        if *slot != belongs {
+            filed.order.change(filed.number, *slot, belongs);
+            *slot = belongs;
+        }
+    }
+
+    fn slot(&self, filed: &Filed) -> Option<Slot> {
+        if filed.is_gone.load(Ordering::Relaxed) {
+            return None;
+        }
+        match (self.is_busy(), filed.has_place.load(Ordering::Relaxed)) {
+            (true, false) => Some(Slot::Returned),
+            (true, true) | (false, false) => None,
+            (false, true) if self.is_closing() => Some(Slot::Waiting(0)),
+            (false, true) if self.has_served.load(Ordering::Relaxed) => Some(Slot::Waiting(self.progress_us())),
+            (false, true) => Some(Slot::Greeting(self.progress_us())),
+        }
+    }
+
     /// When anything last happened that is more than bytes of a request on their way.
     pub(crate) fn progress_us(&self) -> u64 {
         self.progress_us.load(Ordering::Relaxed)
@@ -106,12 +183,14 @@ impl Entry {
     /// Reads no further request: what has arrived is served, then the connection ends.
     pub(crate) fn close(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
+        self.file();
         self.reader.wake();
     }
 
     /// Ends the connection where it is.
     pub(crate) fn end(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
+        self.file();
         self.ended.notify_one();
     }
 

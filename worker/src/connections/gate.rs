@@ -3,7 +3,7 @@
 //! An address has a limit over all workers, which always refuses. All connections have one over all workers too: at it, a worker
 //! closes the connection that has been idle longest of its own, whose place the new one takes over, and only if none is idle the
 //! new one is refused. So at the limit the sum over the workers does not change, whatever they do at the same time.
-//! Which is idle is asked of all connections of the worker, and only at the limit: a request costs no bookkeeping in an order.
+//! Which gives way is read from the order of those that serve nothing; what that costs does not grow with their number.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,9 +17,13 @@ use task_mcp_telemetry::LimitMetrics;
 
 use super::entry::Entry;
 use super::limits::ConnectionLimits;
+use super::order::Order;
 
 /// How often the log says that connections are refused, in milliseconds.
 const COMPLAIN_EVERY_MS: u64 = 60_000;
+/// Connections that may be looked at in vain for one that gives way. In vain is one whose bytes are on their way through this
+/// process, or whose place in the order is out of date, which is then mended.
+const IN_VAIN_MAX: usize = 64;
 
 /// The open connections of this worker. One for each worker.
 #[derive(Debug)]
@@ -35,9 +39,10 @@ pub(crate) struct Gate {
 struct Open {
     row: AddressRow,
     members: HashMap<u64, Member>,
-    /// Members that were closed and whose places others have.
-    without_place: Vec<u64>,
+    order: Arc<Order>,
     next: u64,
+    #[cfg(test)]
+    looks: usize,
 }
 
 /// A connection that was let in.
@@ -98,7 +103,15 @@ impl Gate {
                 alone.ok_or(ScoreboardError::Magic { expected: "an empty row" })?
             }
         };
-        let open = Mutex::new(Open { row, members: HashMap::new(), without_place: Vec::new(), next: 0 });
+        let open = Open {
+            row,
+            members: HashMap::new(),
+            order: Arc::default(),
+            next: 0,
+            #[cfg(test)]
+            looks: 0,
+        };
+        let open = Mutex::new(open);
         Ok(Arc::new(Self { limits, seat: seat.clone(), metrics, open, complained_ms: AtomicU64::new(0) }))
     }
 
@@ -113,9 +126,9 @@ impl Gate {
     /// Room for one connection, before it is accepted; `None` if it would be refused whatever its address. Nothing is closed yet.
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Reserved> {
         let mut open = self.open();
-        let returned = open.returned().len();
+        let returned = open.order.returned().len();
         let place = if returned == 0 { open.row.enter(self.limits.most) } else { None };
-        let is_possible = place.is_some() || open.giving_way(monotonic_us()).len() > returned;
+        let is_possible = place.is_some() || open.giving_way(returned + 1, monotonic_us()).len() > returned;
         drop(open);
         is_possible.then(|| Reserved { gate: Arc::clone(self), place })
     }
@@ -138,7 +151,8 @@ impl Gate {
             self.complain("all are busy (limits.max_connections)");
             return Err(Refused::Full);
         };
-        let (number, entry) = (open.next, Arc::new(Entry::new()));
+        let number = open.next;
+        let entry = Arc::new(Entry::filed(Arc::clone(&open.order), number));
         open.next += 1;
         open.members.insert(number, Member { entry: Arc::clone(&entry), place: Some(place) });
         self.seat.connection_opened();
@@ -147,30 +161,31 @@ impl Gate {
 
     /// A place for one more: a free one, or that of the connection idle longest.
     fn find_place(&self, open: &mut Open) -> Option<Place> {
-        let returned = open.returned();
+        // Those that got a request just before they were closed: they stay until it is answered.
+        let returned = open.order.returned();
         if returned.is_empty()
             && let Some(place) = open.row.enter(self.limits.most)
         {
             return Some(place);
         }
-        let giving_way = open.giving_way(monotonic_us());
+        let giving_way = open.giving_way(returned.len() + 1, monotonic_us());
         if giving_way.len() <= returned.len() {
             return None;
         }
         let mut places = Vec::new();
-        for number in giving_way.into_iter().take(returned.len() + 1) {
+        for number in giving_way {
             let Some(member) = open.members.get_mut(&number) else { continue };
             if !member.entry.is_closing() {
                 member.entry.close();
                 self.metrics.closed_for_room.add(1);
             }
             places.extend(member.place.take());
-            open.without_place.push(number);
+            member.entry.has_place(false);
         }
         for number in returned {
             if let Some(member) = open.members.get_mut(&number) {
                 member.place = places.pop();
-                open.without_place.retain(|one| *one != number);
+                member.entry.has_place(member.place.is_some());
             }
         }
         places.pop()
@@ -196,24 +211,38 @@ impl Gate {
 }
 
 impl Open {
-    /// Those whose places others have and that got a request just before they were closed: they stay until it is answered.
-    fn returned(&self) -> Vec<u64> {
-        let is_busy = |number: &u64| self.members.get(number).is_some_and(|member| member.entry.is_busy());
-        self.without_place.iter().copied().filter(is_busy).collect()
-    }
-
-    /// Those whose places others may have: first those that are closing and serve nothing, which are as good as gone, then those
-    /// that are idle, the one idle longest first.
-    fn giving_way(&self, now_us: u64) -> Vec<u64> {
-        let since_us = |entry: &Entry| match entry.is_closing() {
-            true => (!entry.is_busy()).then_some(0),
-            false => entry.idle_since_us(now_us),
-        };
-        let with_place = self.members.iter().filter(|(_, member)| member.place.is_some());
-        let mut all: Vec<_> =
-            with_place.filter_map(|(number, member)| Some((since_us(&member.entry)?, *number))).collect();
-        all.sort_unstable();
-        all.into_iter().map(|(_, number)| number).collect()
+    /// So many whose places others may have, or fewer if there are no more: first those that are closing and serve nothing, which
+    /// are as good as gone, then those that are idle, the one idle longest first.
+    fn giving_way(&mut self, wanted: usize, now_us: u64) -> Vec<u64> {
+        let mut in_vain = 0;
+        loop {
+            let mut giving_way = Vec::new();
+            let mut is_mended = false;
+            for (since_us, number) in self.order.first(wanted + IN_VAIN_MAX, now_us) {
+                if giving_way.len() == wanted || in_vain > IN_VAIN_MAX {
+                    break;
+                }
+                #[cfg(test)]
+                {
+                    self.looks += 1;
+                }
+                let Some(member) = self.members.get(&number) else { continue };
+                match member.entry.gives_way_since_us(now_us) {
+                    Some(found_us) if found_us == since_us || in_vain == IN_VAIN_MAX => giving_way.push(number),
+                    found => {
+                        in_vain += 1;
+                        if found.is_some() {
+                            member.entry.file();
+                            is_mended = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            if !is_mended {
+                return giving_way;
+            }
+        }
     }
 }
 
@@ -234,9 +263,9 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut open = self.gate.open();
-        match open.members.remove(&self.number).and_then(|member| member.place) {
-            Some(place) => open.row.leave(place),
-            None => open.without_place.retain(|one| *one != self.number),
+        self.entry.gone();
+        if let Some(place) = open.members.remove(&self.number).and_then(|member| member.place) {
+            open.row.leave(place);
         }
         if let Some(held) = self.held.take() {
             open.row.close(held);
@@ -400,5 +429,31 @@ mod tests {
         assert_eq!(commons.addresses().total(), 2);
         assert_eq!(gate.admit(address(1), reserved).unwrap_err(), Refused::Address);
         assert_eq!(commons.addresses().total(), 1);
+    }
+
+    #[test]
+    fn at_the_limit_a_few_are_looked_at_however_many_are_open() {
+        const OPEN: usize = 10_000;
+        let gate = gate(&Commons::create().unwrap(), OPEN as u64, u64::MAX);
+        let passes: Vec<_> = (0..OPEN).map(|_| gate.admit(address(1), None).unwrap()).collect();
+        passes.iter().for_each(served);
+        // Of these what is known is out of date: bytes were written after the answer had ended.
+        passes[..20].iter().for_each(|pass| pass.entry().progressed());
+        let come: Vec<_> = (0..300).map(|_| gate.admit(address(2), None).unwrap()).collect();
+        let looks = gate.open().looks;
+        assert!((300..=340).contains(&looks), "{looks}");
+        let closing = |passes: &[Pass]| passes.iter().filter(|pass| pass.entry().is_closing()).count();
+        assert_eq!([&passes[..20], &passes[20..320], &passes[320..]].map(closing), [0, 300, 0]);
+        passes
+            .iter()
+            .chain(&come)
+            .filter(|pass| !pass.entry().is_closing())
+            .for_each(|pass| pass.entry().request_began());
+        for _ in 0..100 {
+            assert_eq!(gate.admit(address(2), None).unwrap_err(), Refused::Full);
+        }
+        assert_eq!(gate.open().looks, looks, "where all are busy, none is looked at");
+        drop((passes, come));
+        assert!(gate.open().order.first(1, u64::MAX).is_empty(), "who has ended is in no list");
     }
 }

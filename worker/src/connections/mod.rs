@@ -3,6 +3,7 @@
 //! - `limits`: what connections may cost
 //! - `serve`: the path of a connection from its acceptance to its end
 //! - `gate`: who is let in; the connection idle longest makes room
+//! - `order`: which connections would give way to a new one
 //! - `entry`: what is known of one open connection
 //! - `watched`: the socket of a connection, with what is known of it
 //! - `refuse`: how a connection is told that it is not let in
@@ -13,6 +14,7 @@ pub(crate) mod adopted;
 pub(crate) mod entry;
 pub(crate) mod gate;
 mod limits;
+mod order;
 mod refuse;
 pub(crate) mod serve;
 pub(crate) mod sweep;
