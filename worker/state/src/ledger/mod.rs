@@ -149,10 +149,12 @@ impl Ledger {
         if self.0.runner.runs(runner, key).await? {
             return Ok(Begun::Running);
         }
-        // It may have answered, and ended, since the entry was read.
-        let Some(record) = self.0.records.get(Kind::Call, key).await? else { return Ok(Begun::Unknown) };
-        Ok(match Entry::decode(&record.value).map_err(StateError::Unreadable)?.stage {
+        // It may have answered, or turned out not to be run, since the entry was read; then the key is free, and another call may
+        // have taken it: who comes again in a moment hears what holds by then.
+        let Some(now) = self.0.records.get(Kind::Call, key).await? else { return Ok(Begun::Running) };
+        Ok(match Entry::decode(&now.value).map_err(StateError::Unreadable)?.stage {
             Stage::Answered(answer) => Begun::Replay(answer),
+            Stage::Running { .. } if now.version != record.version => Begun::Running,
             Stage::Lost | Stage::Running { .. } => Begun::Unknown,
         })
     }
