@@ -4,6 +4,7 @@
 //! true. Redis is a round trip away, so a process remembers for a moment what it was told; the bus makes that shorter.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ struct Parts {
     records: Records,
     bus: Bus,
     remembered: Mutex<HashMap<String, Answer>>,
+    /// Grows with each revocation that is heard of.
+    heard: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,18 +41,18 @@ struct Answer {
 
 impl Revocations {
     pub(crate) fn new(records: Records, bus: Bus) -> Self {
-        Self(Arc::new(Parts { records, bus, remembered: Mutex::default() }))
+        Self(Arc::new(Parts { records, bus, remembered: Mutex::default(), heard: AtomicU64::new(0) }))
     }
 
-    /// From when this has returned, `name` is not accepted on this machine, nor after a second on any other, until `ttl` is over; it
-    /// should have ended by itself then.
+    /// From when this has returned, `name` is not accepted on this machine, nor after a second on any other, until `ttl` is over, or a
+    /// second longer; it should have ended by itself then.
     ///
     /// # Errors
     /// It is not certain to be kept.
     pub async fn revoke(&self, name: &str, ttl: Duration) -> Result<(), StateError> {
         let key = key_of(name);
         self.0.records.put(Kind::Revocation, &key, Vec::new(), ttl).await?;
-        self.remember(&key, true);
+        self.remember(&key);
         // Keys are far below the limits of the bus.
         let _ = self.0.bus.publish(TOPIC, &key);
         Ok(())
@@ -68,9 +71,9 @@ impl Revocations {
         if let Some(known) = known.filter(|known| known.at.elapsed() < BELIEVED) {
             return Ok(known.is_revoked);
         }
+        let heard = self.0.heard.load(Ordering::Acquire);
         let is_revoked = self.0.records.get(Kind::Revocation, &key).await?.is_some();
-        self.remember(&key, is_revoked);
-        Ok(is_revoked)
+        Ok(self.told(&key, is_revoked, heard))
     }
 
     /// Hears what other processes revoke, for ever.
@@ -78,17 +81,38 @@ impl Revocations {
         let mut subscription = self.0.bus.subscribe(&[TOPIC]);
         loop {
             match subscription.next().await {
-                Heard::Event { payload, .. } => self.remember(&payload, true),
+                Heard::Event { payload, .. } => self.remember(&payload),
                 Heard::Resync => self.lock().clear(),
             }
         }
     }
 
-    fn remember(&self, key: &str, is_revoked: bool) {
+    /// What holds after Redis has said `is_revoked`, asked when `heard` revocations had been heard of. What was revoked since is
+    /// newer than its answer.
+    fn told(&self, key: &str, is_revoked: bool, heard: u64) -> bool {
+        if is_revoked {
+            self.remember(key);
+            return true;
+        }
+        let mut remembered = self.lock();
+        let known = remembered.get(key).is_some_and(|known| known.is_revoked && known.at.elapsed() < BELIEVED);
+        if self.0.heard.load(Ordering::Acquire) == heard && !known {
+            Self::insert(&mut remembered, key, false);
+        }
+        known
+    }
+
+    /// It was revoked.
+    fn remember(&self, key: &str) {
         if self.0.records.are_near() {
             return;
         }
         let mut remembered = self.lock();
+        self.0.heard.fetch_add(1, Ordering::Release);
+        Self::insert(&mut remembered, key, true);
+    }
+
+    fn insert(remembered: &mut HashMap<String, Answer>, key: &str, is_revoked: bool) {
         if remembered.len() >= REMEMBERED {
             remembered.retain(|_, answer| answer.at.elapsed() < BELIEVED);
         }
@@ -101,5 +125,23 @@ impl Revocations {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Answer>> {
         self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BASE, connection, metrics};
+
+    #[tokio::test]
+    async fn an_answer_of_redis_from_before_does_not_undo_a_revocation() {
+        let server = task_mcp_test_servers::RedisServer::start();
+        let records = Records::remote(connection(&server), BASE, Duration::from_secs(5), metrics());
+        let revocations = Revocations::new(records, Bus::new(None, metrics()));
+        let heard = revocations.0.heard.load(Ordering::Acquire);
+        // Redis has said "not revoked" by now, and the asker has not gone on yet.
+        revocations.remember("key");
+        assert!(revocations.told("key", false, heard), "what was revoked meanwhile is newer");
+        assert!(revocations.lock().get("key").is_some_and(|answer| answer.is_revoked));
     }
 }
