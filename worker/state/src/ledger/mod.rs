@@ -115,6 +115,8 @@ impl Ledger {
     }
 
     async fn enter(&self, key: &str, fingerprint: [u8; 32]) -> Result<Begun, StateError> {
+        // Processes that open the files anew would have another ledger.
+        self.0.records.in_place()?;
         self.0.runner.appear().await?;
         let entry = Entry { fingerprint, stage: Stage::Running { runner: self.0.runner.id() } };
         // Before it is entered: from then on others ask whether it is being run.
