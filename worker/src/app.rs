@@ -9,7 +9,7 @@ use task_mcp_changes::Store;
 use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::{Scoreboard, Seat};
 use task_mcp_state::Bus;
-use task_mcp_state::RateLimits;
+use task_mcp_state::{RateLimits, State};
 use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ pub(crate) struct App {
     pub(crate) cache: Cache,
     /// How much each principal may send.
     pub(crate) rates: RateLimits,
+    /// What outlives this process.
+    pub(crate) state: State,
     pub(crate) bus: Bus,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,

@@ -194,6 +194,7 @@ fn build_app(
         store: assembly.store,
         cache: assembly.cache,
         bus: assembly.state.bus().clone(),
+        state: assembly.state.clone(),
         rates: assembly.state.rate_limits(commons),
         gate,
         live: ArcSwap::from_pointee(Live::new(settings)),

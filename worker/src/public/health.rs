@@ -27,10 +27,10 @@ pub(crate) async fn healthz(app: Data<App>) -> HttpResponse {
 /// `GET /readyz`: the process may be sent requests; 503 before it is warm and while it drains.
 pub(crate) async fn readyz(app: Data<App>) -> HttpResponse {
     let ready = app.readiness.is_ready();
-    let cache = app.cache.health();
+    let (cache, state) = (app.cache.health(), app.state.health());
     let status = match (ready, app.readiness.is_draining()) {
-        // Every call is served all the same, only slower: the process stays ready.
-        (true, _) if cache.reason.is_some() => "degraded",
+        // Calls are served all the same, only slower, or all but writes with an idempotency key: the process stays ready.
+        (true, _) if cache.reason.is_some() || state.reason.is_some() => "degraded",
         (true, _) => "ready",
         (false, true) => "draining",
         (false, false) => "starting",
@@ -46,6 +46,7 @@ pub(crate) async fn readyz(app: Data<App>) -> HttpResponse {
             "dependencies": {
                 "store": { "kind": store_kind(&app) },
                 "cache": { "configured": cache.configured, "inForce": cache.in_force, "reason": cache.reason },
+                "state": { "configured": state.configured, "inForce": state.in_force, "reason": state.reason },
             },
         }),
     )
@@ -58,6 +59,9 @@ pub(crate) async fn health(app: Data<App>) -> HttpResponse {
     // Strangers may ask, so only the code is told; the log and the tools' own errors say more.
     let store = app.store.active(ActiveQuery::default()).await.map(|_| ()).map_err(|error| error.code().to_owned());
     checks.insert("store".into(), check(started, store));
+    let started = Instant::now();
+    let state = app.state.health().reason.map_or(Ok(()), |reason| Err(reason.to_owned()));
+    checks.insert("state".into(), check(started, state));
     let started = Instant::now();
     let readiness = if app.readiness.is_ready() { Ok(()) } else { Err("the process starts or drains".to_owned()) };
     checks.insert("readiness".into(), check(started, readiness));

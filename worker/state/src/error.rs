@@ -21,7 +21,7 @@ pub enum StateError {
         limit: Duration,
     },
     /// A key or a value is larger than it may be.
-    #[error("a {what} of {bytes} bytes is over the limit of {limit_bytes} bytes")]
+    #[error("the {what} has {bytes} bytes, which is over the limit of {limit_bytes} bytes")]
     TooLarge {
         /// What it is.
         what: &'static str,
@@ -48,6 +48,12 @@ pub enum StateError {
     Full {
         /// The limit, in bytes.
         limit_bytes: u64,
+    },
+    /// The files were removed or replaced while they were open; what is written there is lost.
+    #[error("the file of the embedded state in {path:?} was removed or replaced; restart the instance")]
+    Replaced {
+        /// Their directory.
+        path: PathBuf,
     },
     /// The directory cannot be used.
     #[error("the state directory {path:?} cannot be used; supervisor.state_dir names one that this user may write")]
@@ -93,6 +99,7 @@ impl StateError {
             | Self::TooMany { .. }
             | Self::Contended
             | Self::Full { .. }
+            | Self::Replaced { .. }
             | Self::Directory { .. }
             | Self::Open { .. }
             | Self::Thread(_) => false,

@@ -70,6 +70,20 @@ struct Parts {
     nonces: Nonces,
 }
 
+/// How the state stands for a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// The backend of the settings: `embedded` or `redis`; `memory` for a process that runs alone.
+    pub configured: &'static str,
+    /// The backend that answers; `none` if none does.
+    pub in_force: &'static str,
+    /// What is wrong: `full`, `timeout`, `unreachable`, `replaced` or `failed`.
+    pub reason: Option<&'static str>,
+}
+
+/// How often a process looks whether the state can be used.
+const PROBE_PAUSE: Duration = Duration::from_secs(2);
+
 /// What is shared with other machines beyond the records.
 #[derive(Debug)]
 struct Shared {
@@ -94,7 +108,9 @@ impl State {
             StateBackend::Embedded => {
                 let state_dir = &settings.supervisor.state_dir;
                 let records = Records::embedded(state_dir, settings.state.max_bytes, limit, metrics.clone())?;
-                Ok(Self::over(records, None, idempotency_ttl, metrics))
+                let state = Self::over(records, None, idempotency_ttl, metrics);
+                state.keep_probing();
+                Ok(state)
             }
             StateBackend::Redis => {
                 // All keys begin with it, so that they lie in one slot of a cluster.
@@ -108,6 +124,7 @@ impl State {
                 let state = Self::over(records, Some(shared), idempotency_ttl, metrics);
                 let revocations = state.0.revocations.clone();
                 tokio::spawn(async move { revocations.listen().await });
+                state.keep_probing();
                 Ok(state)
             }
         }
@@ -116,6 +133,18 @@ impl State {
     /// State in the memory of a process that runs alone, such as `task-mcp call`.
     pub fn alone(metrics: StateMetrics) -> Self {
         Self::over(Records::memory(metrics.clone()), None, ALONE_TTL, metrics)
+    }
+
+    /// Looks again and again whether the state can be used, until the last handle on it is gone.
+    fn keep_probing(&self) {
+        let parts = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            while let Some(parts) = parts.upgrade() {
+                parts.records.probe().await;
+                drop(parts);
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+        });
     }
 
     fn over(records: Records, shared: Option<Shared>, idempotency_ttl: Duration, metrics: StateMetrics) -> Self {
@@ -139,6 +168,17 @@ impl State {
             shared,
             records,
         }))
+    }
+
+    /// How the state stands for this process.
+    pub fn health(&self) -> Health {
+        let reason = self.0.records.trouble();
+        let configured = self.0.records.backend();
+        let in_force = match reason {
+            None | Some("full" | "timeout") => configured,
+            Some(_) => "none",
+        };
+        Health { configured, in_force, reason }
     }
 
     /// What became of calls with an idempotency key.

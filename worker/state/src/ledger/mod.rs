@@ -115,6 +115,8 @@ impl Ledger {
     }
 
     async fn enter(&self, key: &str, fingerprint: [u8; 32]) -> Result<Begun, StateError> {
+        // Processes that open the files anew would have another ledger.
+        self.0.records.in_place()?;
         self.0.runner.appear().await?;
         let entry = Entry { fingerprint, stage: Stage::Running { runner: self.0.runner.id() } };
         // Before it is entered: from then on others ask whether it is being run.
@@ -149,10 +151,12 @@ impl Ledger {
         if self.0.runner.runs(runner, key).await? {
             return Ok(Begun::Running);
         }
-        // It may have answered, and ended, since the entry was read.
-        let Some(record) = self.0.records.get(Kind::Call, key).await? else { return Ok(Begun::Unknown) };
-        Ok(match Entry::decode(&record.value).map_err(StateError::Unreadable)?.stage {
+        // It may have answered, or turned out not to be run, since the entry was read; then the key is free, and another call may
+        // have taken it: who comes again in a moment hears what holds by then.
+        let Some(now) = self.0.records.get(Kind::Call, key).await? else { return Ok(Begun::Running) };
+        Ok(match Entry::decode(&now.value).map_err(StateError::Unreadable)?.stage {
             Stage::Answered(answer) => Begun::Replay(answer),
+            Stage::Running { .. } if now.version != record.version => Begun::Running,
             Stage::Lost | Stage::Running { .. } => Begun::Unknown,
         })
     }

@@ -162,7 +162,9 @@ async fn a_call_that_was_entered_too_late_is_withdrawn_from_redis() {
         Ledger::new(records, HOUR, metrics())
     });
     let blocks = async || server.tell::<()>(&["CLIENT", "PAUSE", "600", "WRITE"]);
-    entered_late(&one, &two, blocks, async || ()).await;
+    // Waits as long as the pause, so that the late one is carried out before the connection is given up.
+    let goes_on = async || server.tell::<()>(&["SET", "another", "x"]);
+    entered_late(&one, &two, blocks, goes_on).await;
 }
 
 #[tokio::test]
@@ -179,6 +181,8 @@ async fn an_outcome_that_could_not_be_entered_is_entered_later() {
     };
     let (_busy, lost, not_run) = (start("busy").await, start("lost").await, start("not run").await);
     let lock = records.holds_the_lock();
+    // The thread that writes waits with this one, and drops what comes behind it when it is overdue.
+    assert!(records.put(Kind::Task, "t", "x", HOUR).await.is_err());
     drop(lost);
     assert!(one.finish(not_run, None).await.is_err());
     // Several tries fail.

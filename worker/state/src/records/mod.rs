@@ -8,6 +8,7 @@ mod memory;
 mod operation;
 mod record;
 mod remote;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use self::record::Unreadable;
 use self::record::end_of;
 pub(crate) use self::record::{Kind, Record, Version, now_ms};
 use self::remote::Remote;
+use self::standing::Standing;
 use crate::StateError;
 
 /// Longest key, in bytes. LMDB takes 511 with the kind and the end.
@@ -43,6 +45,7 @@ const STEP_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Records {
     backend: Backend,
     limit: Duration,
+    standing: Standing,
     metrics: Arc<StateMetrics>,
 }
 
@@ -65,7 +68,12 @@ pub(crate) enum Inserted {
 impl Records {
     /// Records of this process alone.
     pub(crate) fn memory(metrics: StateMetrics) -> Self {
-        Self { backend: Backend::Memory(Memory::default()), limit: Duration::MAX, metrics: Arc::new(metrics) }
+        Self {
+            backend: Backend::Memory(Memory::default()),
+            limit: Duration::MAX,
+            standing: Standing::default(),
+            metrics: Arc::new(metrics),
+        }
     }
 
     /// Records in files below `state_dir`, of at most `max_bytes`; an operation may take `limit`.
@@ -78,13 +86,19 @@ impl Records {
         Ok(Self {
             backend: Backend::Embedded(Embedded::open(state_dir, max_bytes)?),
             limit,
+            standing: Standing::default(),
             metrics: Arc::new(metrics),
         })
     }
 
     /// Records in Redis, with keys that begin with `base`, which has a hash tag; an operation may take `limit`.
     pub(crate) fn remote(redis: Redis, base: &str, limit: Duration, metrics: StateMetrics) -> Self {
-        Self { backend: Backend::Remote(Remote::new(redis, base)), limit, metrics: Arc::new(metrics) }
+        Self {
+            backend: Backend::Remote(Remote::new(redis, base)),
+            limit,
+            standing: Standing::default(),
+            metrics: Arc::new(metrics),
+        }
     }
 
     /// Whether a look costs next to nothing: no system call and no network.
@@ -201,6 +215,43 @@ impl Records {
         self.judged(found)
     }
 
+    /// What is wrong with the records, in a word; `None` if nothing is.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        self.standing.reason()
+    }
+
+    /// Where they are, as the settings call it.
+    pub(crate) fn backend(&self) -> &'static str {
+        match self.backend {
+            Backend::Memory(_) => "memory",
+            Backend::Embedded(_) => "embedded",
+            Backend::Remote(_) => "redis",
+        }
+    }
+
+    /// Whether what is written now will be found by others: costs a system call.
+    ///
+    /// # Errors
+    /// The files are not those that were opened.
+    pub(crate) fn in_place(&self) -> Result<(), StateError> {
+        match &self.backend {
+            Backend::Embedded(embedded) => self.judged(embedded.in_place()),
+            Backend::Memory(_) | Backend::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Finds out whether the records can be used, also if nobody uses them: what failed is tried again.
+    pub(crate) async fn probe(&self) {
+        // Each outcome counts as any other operation's.
+        if self.in_place().is_err() {
+            return;
+        }
+        let _ = match self.trouble() {
+            None => self.get(Kind::Probe, "").await.map(drop),
+            Some(_) => self.put(Kind::Probe, "", Vec::new(), Duration::from_secs(60)).await.map(drop),
+        };
+    }
+
     /// Removes what has ended, for ever.
     pub(crate) async fn keep_house(&self) {
         let Backend::Embedded(embedded) = &self.backend else { return std::future::pending().await };
@@ -238,19 +289,32 @@ impl Records {
             within("value", value.len(), VALUE_BYTES_MAX)?;
         }
         let begun = Instant::now();
-        let write = Write { path: path(kind, key)?, condition, change };
+        // What ends something that was begun, or protects somebody, may take the room that is kept for that.
+        let is_vital = match kind {
+            Kind::Revocation | Kind::Runner => true,
+            Kind::Call => matches!(condition, Condition::Is(_)),
+            _ => false,
+        };
+        let is_new = !is_vital && matches!(change, Change::Put { .. });
+        let write = Write { path: path(kind, key)?, condition, change, is_vital };
         let written = match &self.backend {
             Backend::Memory(memory) => memory.write(&write),
             Backend::Embedded(embedded) => embedded.write(write, self.limit).await,
             Backend::Remote(remote) => remote.write(kind, key, &write, self.limit).await,
         };
         self.metrics.wrote(begun.elapsed());
+        if is_new && written.is_ok() {
+            self.standing.wrote();
+        }
         self.judged(written)
     }
 
     /// Counts what failed.
     fn judged<T>(&self, outcome: Result<T, StateError>) -> Result<T, StateError> {
-        outcome.inspect_err(|_| self.metrics.faults.add(1))
+        outcome.inspect_err(|error| {
+            self.metrics.faults.add(1);
+            self.standing.failed(error);
+        })
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Write {
     pub(crate) path: Vec<u8>,
     pub(crate) condition: Condition,
     pub(crate) change: Change,
+    /// It may take the room that is kept for what must not fail.
+    pub(crate) is_vital: bool,
 }
 
 /// What must be so for a change to be made. A record that has ended is not there.

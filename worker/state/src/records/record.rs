@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Stream,
     /// Answers of clients that somebody waits for.
     Answer,
+    /// Written to find out whether that is possible.
+    Probe,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Event => "event",
             Self::Stream => "stream",
             Self::Answer => "answer",
+            Self::Probe => "probe",
         }
     }
 

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use task_mcp_state::Begun;
+use task_mcp_state::{Begun, StateError};
 
 use super::keys::for_ledger;
 use super::path::Admitted;
@@ -47,12 +47,19 @@ impl Executor {
             (Err(_), Aftermath::Unknown) => Some(record::encode(&Err(refusals::outcome_unknown()))),
             (Ok(_), _) | (Err(_), Aftermath::Refused) => Some(record::encode(&outcome)),
         };
-        if let Err(error) = ledger.finish(ticket, kept).await {
-            // The caller hears what came of it all the same; a repeat hears that it is not known.
-            tracing::warn!(
-                error = %error, tool = entry.name,
-                "The answer to an idempotency key could not be kept; a repeat will be told that its outcome is unknown."
-            );
+        match ledger.finish(ticket, kept).await {
+            Ok(()) => {}
+            // What its tool says is longer than answers are kept: no fault of the ledger, and documented.
+            Err(error @ StateError::TooLarge { .. }) => {
+                tracing::debug!(error = %error, tool = entry.name, "An answer is too long to be repeated.");
+            }
+            Err(error) => {
+                // The caller hears what came of it all the same; a repeat hears that it is not known.
+                tracing::warn!(
+                    error = %error, tool = entry.name,
+                    "The answer to an idempotency key could not be kept; a repeat will be told that its outcome is unknown."
+                );
+            }
         }
         outcome.into()
     }

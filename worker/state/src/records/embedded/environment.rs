@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ pub(super) struct Environment {
     pub(super) env: Env<WithoutTls>,
     pub(super) tables: Tables,
     pub(super) max_bytes: u64,
+    /// The file of the data, by device and inode, and where it was opened.
+    opened: (u64, u64),
+    folder: Arc<Path>,
     /// Shared lock on `users.lock`, given back when the process ends.
     _user: Arc<File>,
 }
@@ -62,14 +65,34 @@ impl Environment {
         let (env, tables) = opened.map_err(|source| StateError::Open { path: folder.clone(), source })?;
         // From exclusive to shared; meanwhile `open.lock` keeps others from looking.
         user.lock_shared().map_err(failed)?;
-        let environment = Self { env, tables, max_bytes, _user: Arc::new(user) };
+        let opened = identity(&folder).map_err(failed)?;
+        let environment =
+            Self { env, tables, max_bytes, opened, folder: folder.as_path().into(), _user: Arc::new(user) };
         environment.clear_stale_readers()?;
         Ok(environment)
+    }
+
+    /// Whether the data is still where other processes look for it.
+    pub(super) fn in_place(&self) -> Result<(), StateError> {
+        match identity(&self.folder) {
+            Ok(now) if now == self.opened => Ok(()),
+            Ok(_) => Err(StateError::Replaced { path: self.folder.to_path_buf() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StateError::Replaced { path: self.folder.to_path_buf() })
+            }
+            Err(source) => Err(StateError::Directory { path: self.folder.to_path_buf(), source }),
+        }
     }
 
     pub(super) fn clear_stale_readers(&self) -> Result<usize, StateError> {
         self.env.clear_stale_readers().map_err(StateError::Embedded)
     }
+}
+
+/// Device and inode of the data.
+fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    let data = fs::metadata(folder.join(DATA))?;
+    Ok((data.dev(), data.ino()))
 }
 
 /// A file to lock, that no other user may open.

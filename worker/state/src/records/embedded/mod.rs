@@ -51,6 +51,11 @@ impl Embedded {
         self.writer.sweep(limit).await
     }
 
+    /// Whether the files are still those that other processes find.
+    pub(crate) fn in_place(&self) -> Result<(), StateError> {
+        self.environment.in_place()
+    }
+
     /// Gives back what dead processes held of the reader table.
     pub(crate) fn clear_stale_readers(&self) -> Result<usize, StateError> {
         self.environment.clear_stale_readers()

@@ -22,6 +22,8 @@ const BATCH: usize = 128;
 /// What waiting jobs may hold together, in units.
 const WAITING_UNITS: usize = 64 << 10;
 const UNIT_BYTES: usize = 1 << 10;
+/// Of the room, this share is kept for what must not fail: answers of calls that were run, revocations, runners.
+const RESERVE_SHARE: u64 = 10;
 
 /// A handle on the thread, which ends with the last one.
 #[derive(Debug, Clone)]
@@ -131,7 +133,8 @@ fn carry_out(environment: &Environment, jobs: &[Job]) -> Result<Vec<Result<Done,
             Task::Sweep { .. } => Ok(Done::Swept(tables.sweep(&mut txn, now_ms)?)),
             Task::Write { write, .. } => {
                 let bytes = write.bytes() as u64;
-                if bytes > 0 && tables.bytes(&txn)? + bytes > environment.max_bytes {
+                let reserve = if write.is_vital { 0 } else { environment.max_bytes / RESERVE_SHARE };
+                if bytes > 0 && tables.bytes(&txn)? + bytes > environment.max_bytes - reserve {
                     Err(StateError::Full { limit_bytes: environment.max_bytes })
                 } else {
                     Ok(Done::Written(write.apply(&mut Writing { tables, txn: &mut txn }, now_ms)?))

@@ -34,7 +34,7 @@ async fn the_files_are_private_and_records_are_there_after_a_restart() {
 async fn what_is_full_refuses_and_takes_again_when_something_was_removed() {
     let folder = tempfile::tempdir().unwrap();
     let records = embedded_in(folder.path(), 1 << 20);
-    let value = vec![7; 100_000];
+    let value = vec![7; 90_000];
     let mut kept = 0;
     let error = loop {
         match records.put(Kind::Task, &kept.to_string(), value.clone(), HOUR).await {
@@ -148,4 +148,40 @@ async fn a_writer_that_was_stopped_keeps_reads_from_nobody_and_writes_no_longer_
     drop(stopped);
     eventually(async || records.put(Kind::Task, "v", "later", HOUR).await.ok()).await;
     assert_eq!(records.get(Kind::Task, "u").await.unwrap(), None, "nobody waited for it any more");
+}
+
+#[tokio::test]
+async fn the_last_tenth_is_for_what_must_not_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = embedded_in(folder.path(), 1 << 20);
+    let Inserted::New(begun) = records.insert(Kind::Call, "begun", "", HOUR).await.unwrap() else { panic!("new") };
+    let mut number = 0;
+    while records.put(Kind::Task, &number.to_string(), vec![7; 3_000], HOUR).await.is_ok() {
+        number += 1;
+    }
+    assert_eq!(records.trouble(), Some("full"));
+    let refused = records.insert(Kind::Call, "later", vec![1; 3_000], HOUR).await;
+    assert!(matches!(refused, Err(StateError::Full { .. })), "there is no room for its answer: {refused:?}");
+    records.replace(Kind::Call, "begun", begun, vec![1; 20_000], Some(HOUR)).await.unwrap().unwrap();
+    records.put(Kind::Revocation, "r", "", HOUR).await.unwrap();
+    for number in 0..50 {
+        records.take(Kind::Task, &number.to_string()).await.unwrap();
+    }
+    eventually(async || {
+        records.probe().await;
+        records.trouble().is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_that_were_removed_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = embedded_in(folder.path(), 1 << 20);
+    records.in_place().unwrap();
+    fs::remove_dir_all(folder.path().join("records")).unwrap();
+    let ledger = crate::Ledger::new(records.clone(), HOUR, metrics());
+    assert!(matches!(ledger.begin("k", [1; 32]).await, Err(StateError::Replaced { .. })));
+    records.probe().await;
+    assert_eq!(records.trouble(), Some("replaced"));
 }
