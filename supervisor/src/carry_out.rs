@@ -116,6 +116,7 @@ impl Supervisor {
             starvation: Starvation::default(),
             is_ready: false,
             owes_reopen: false,
+            was_aborted: false,
             link,
         })
     }
@@ -158,8 +159,9 @@ impl Supervisor {
         }
     }
 
-    fn abort(&self, generation: u64) {
-        let Some(process) = self.processes.get(&generation) else { return };
+    fn abort(&mut self, generation: u64) {
+        let Some(process) = self.processes.get_mut(&generation) else { return };
+        process.was_aborted = true;
         let pid = process.pid.as_raw_nonzero().get();
         match process.signal(Signal::ABORT) {
             Ok(()) => {

@@ -37,6 +37,8 @@ pub(crate) struct Running {
     pub(crate) is_ready: bool,
     /// It is to open the log file anew when it is ready.
     pub(crate) owes_reopen: bool,
+    /// It was sent SIGABRT because it hung: dying of that says nothing of its memory.
+    pub(crate) was_aborted: bool,
     /// `None` once the link ended.
     pub(crate) link: Option<Link>,
 }

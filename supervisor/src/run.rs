@@ -364,7 +364,9 @@ impl Supervisor {
         let signal = status.and_then(WaitStatus::terminating_signal);
         let pid = process.pid.as_raw_nonzero().get();
         self.shared.forget(pid.unsigned_abs());
-        signal.into_iter().for_each(|signal| self.shared.suspect(signal));
+        if !process.was_aborted {
+            signal.into_iter().for_each(|signal| self.shared.suspect(signal));
+        }
         let post = process.post;
         if code == Some(0) && lost == 0 {
             info!(process = %post, pid, generation, "A process has left.");

@@ -144,6 +144,7 @@ impl Supervisor {
             starvation: Starvation::default(),
             is_ready,
             owes_reopen: !is_ready,
+            was_aborted: false,
             link: match saved.link {
                 Some(link) => Some(Link::restore(take_over(link.stream)?, &link.read, link.unwritten)?),
                 None => None,

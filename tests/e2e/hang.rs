@@ -4,6 +4,9 @@
 //! that runs its processes; what this machine stood still meanwhile comes on top, as far as the sleep of the test was late.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -96,6 +99,7 @@ fn a_handler_that_never_yields_costs_its_own_worker_only() {
     let mut control = Control::new(&server);
     let load = Load::start(steady(&server, &modern_call("test_sleep", json!({"ms": 5})), 200.0, 128));
     let workers = server.wait_workers(WORKERS, &[]);
+    let cached = cache_files(&server);
     let since = Instant::now();
     let spin = thread::spawn({
         let mut plan = Plan::new(server.address(), modern_call("test_spin", json!({"ms": 60_000})));
@@ -124,6 +128,13 @@ fn a_handler_that_never_yields_costs_its_own_worker_only() {
     assert_only_its_own_failed(load, &silence, since);
     let killed = server.metrics().sum("task_mcp_processes_killed_total", &[("reason", "hung")]);
     assert_eq!(killed, 1.0);
+    assert_eq!(cache_files(&server), cached, "a worker that was aborted for hanging says nothing against the cache");
+}
+
+/// The names of the files of the cache.
+fn cache_files(server: &Server) -> BTreeSet<OsString> {
+    let files = fs::read_dir(server.folder().join("run/cache")).expect("the instance has a cache");
+    files.map(|file| file.expect("an entry").file_name()).collect()
 }
 
 #[test]
