@@ -182,3 +182,25 @@ fn what_became_of_a_write_of_a_killed_worker_is_said_to_be_unknown_also_after_a_
     assert_eq!(write(&server, Dialect::Modern, "done", &json!({ "key": "done" })).body, done.body);
     assert_eq!((began(), runs_in(state.path(), "test_write.done")), (1, 1));
 }
+
+#[test]
+fn removed_files_of_the_state_are_told_and_nothing_is_run_twice() {
+    let tree = Tree::new();
+    let state = tempfile::tempdir().unwrap();
+    let builder = Server::build(tree.root()).fixture().set("server.workers", 1);
+    let server = builder.set("supervisor.state_dir", state.path().display()).start();
+    let arguments = json!({ "key": "w" });
+    write(&server, Dialect::Modern, "k", &arguments);
+    let ready = || -> Value { serde_json::from_slice(&server.get("/readyz").body).unwrap() };
+    let well = json!({ "configured": "embedded", "inForce": "embedded", "reason": null });
+    assert_eq!(ready()["dependencies"]["state"], well);
+    std::fs::remove_dir_all(state.path().join("records")).unwrap();
+    let refused = write(&server, Dialect::Modern, "other", &arguments).text();
+    assert!(refused.contains("IDEMPOTENCY_UNAVAILABLE"), "{refused}");
+    assert_eq!(server.runs("test_write.w"), 1);
+    let told = ready();
+    assert_eq!((&told["status"], &told["ready"]), (&json!("degraded"), &json!(true)));
+    assert_eq!(told["dependencies"]["state"]["reason"], "replaced");
+    let health: Value = serde_json::from_slice(&server.get("/health").body).unwrap();
+    assert_eq!(health["checks"]["state"]["error"], "replaced");
+}
