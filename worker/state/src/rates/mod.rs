@@ -57,7 +57,7 @@ impl RateLimits {
         match shared.check(&digest, quota, 1).await {
             Some(rated) => {
                 if let Rated::Refused { retry_us, .. } = rated {
-                    self.rates.refused_elsewhere(key ^ 1, now_us, quota, 1, retry_us);
+                    self.rates.refused_elsewhere(key, now_us, quota, 1, retry_us);
                 }
                 Verdict { rated, is_local: false }
             }
