@@ -10,6 +10,7 @@ use task_mcp_telemetry::{CacheFault, CacheOperation};
 use super::RedisTier;
 use super::answers::{self, Epochs};
 use super::keys::INCARNATION;
+use super::members::{self, MEMBERS, server_ms};
 use super::memory::Held;
 use crate::entry::{Sealed, unix_ms};
 use crate::tier::{Looked, Stamps};
@@ -19,11 +20,12 @@ use crate::{Key, Tag};
 /// one.
 const ENTRY_EXTRA_BYTES: u64 = 64 * 1024;
 
-/// Bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs was made to last.
-type Both = (Vec<u8>, i64, Vec<Option<String>>, i64);
+/// The server's time, the members, the bytes of the entry, milliseconds it has left, the epochs, and whether the key of the
+/// epochs was made to last.
+type Both = ((u64, u64), Option<String>, Vec<u8>, i64, Vec<Option<String>>, i64);
 
 /// The same without an entry.
-type EpochsOnly = (Vec<Option<String>>, i64);
+type EpochsOnly = ((u64, u64), Option<String>, Vec<Option<String>>, i64);
 
 impl RedisTier {
     /// Looks in memory and, unless this machine is told of every bump and can vouch for what is there, asks Redis: for
@@ -61,10 +63,14 @@ impl RedisTier {
         began: Instant,
     ) -> Result<Looked, CacheFault> {
         if let Some(held) = held.filter(|held| held.stamps.incarnation == known.incarnation) {
-            let answer: Answer<EpochsOnly> = self.within(self.epochs_of(&mut pipe(), known), began).await?;
-            let now = match self.judge(&answer.value.0, answer.server, known, began).await? {
-                Some(now) => now,
-                None => return Ok(Looked::Untrusted),
+            let mut question = self.question();
+            let answer: Answer<EpochsOnly> = self.within(self.epochs_of(&mut question, known), began).await?;
+            let (time, members, fields, _) = answer.value;
+            if !all_there(members, time) {
+                return Ok(Looked::Untrusted);
+            }
+            let Some(now) = self.judge(&fields, answer.server, known, began).await? else {
+                return Ok(Looked::Untrusted);
             };
             if held.stamps == now
                 && let Some(looked) = held.looked()
@@ -74,11 +80,14 @@ impl RedisTier {
             // Another process may have stored a newer one.
             self.memory.remove(key);
         }
-        let mut both = pipe();
+        let mut both = self.question();
         both.cmd("GETRANGE").arg(self.keys.entry(key)).arg(0).arg(self.entry_bytes.saturating_add(ENTRY_EXTRA_BYTES));
         both.cmd("PTTL").arg(self.keys.entry(key));
         let answer: Answer<Both> = self.within(self.epochs_of(&mut both, known), began).await?;
-        let (bytes, left_ms, fields, _) = answer.value;
+        let (time, members, bytes, left_ms, fields, _) = answer.value;
+        if !all_there(members, time) {
+            return Ok(Looked::Untrusted);
+        }
         let Some(now) = self.judge(&fields, answer.server, known, began).await? else {
             return Ok(Looked::Untrusted);
         };
@@ -93,6 +102,15 @@ impl RedisTier {
                 Ok(Looked::Nothing(now))
             }
         }
+    }
+
+    /// What every question begins with: whether all who may have written were there to tell it. The epochs come after that:
+    /// a member that comes back has told what it could not before it counts as there.
+    fn question(&self) -> Pipeline {
+        let mut question = pipe();
+        question.cmd("TIME");
+        question.cmd("HGET").arg(&self.keys.epochs).arg(MEMBERS);
+        question
     }
 
     /// Adds the question for the epochs. It comes after that for the entry: what was true then is what counts. The last
@@ -125,7 +143,7 @@ impl RedisTier {
         }
         if now.epochs.iter().zip(&known.epochs).any(|((_, now), (_, known))| now < known) {
             tracing::warn!("Tag epochs in Redis went back; no result from before is answered.");
-            self.renew_epochs(fields.first().cloned().flatten(), self.left(began)).await?;
+            self.renew_epochs(fields.first().cloned().flatten(), (&[], false), self.left(began)).await?;
             return Ok(None);
         }
         self.machine.learn(&now);
@@ -153,4 +171,9 @@ impl RedisTier {
         };
         Ok(Some(Arc::new(Held { value, stamps: now.clone(), created_ms, fresh, stale })))
     }
+}
+
+/// A list that was lost says of nobody that he is there.
+fn all_there(list: Option<String>, time: (u64, u64)) -> bool {
+    list.is_some_and(|list| members::all_there(&list, server_ms(time)))
 }

@@ -3,6 +3,7 @@
 mod coherence;
 mod faults;
 mod machines;
+mod membership;
 mod operations;
 mod proxy;
 mod topologies;
