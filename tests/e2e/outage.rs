@@ -142,6 +142,56 @@ fn a_redis_that_stops_and_goes_on() {
     });
 }
 
+/// One client that writes on one instance and reads on the other, each value as soon as its write has answered.
+fn write_and_read(one: &Server, two: &Server, key: &str, over: &AtomicBool, pairs: &AtomicU64) {
+    let (mut writer, mut reader) = (Crowd::new(&[one], 4, 1), Crowd::new(&[two], 4, 2));
+    let mut value = 0;
+    while !over.load(Ordering::Relaxed) {
+        value += 1;
+        writer.call("test_register_write", json!({"key": key, "value": value})).expect("a write");
+        for _ in 0..3 {
+            let read = reader.call("test_register_read", json!({"key": key})).expect("a read");
+            assert_eq!(read["value"], value, "older than the write that has answered on the other instance");
+        }
+        pairs.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_redis_that_stops_and_goes_on_under_two_instances() {
+    let (shared, redis) = (Shared::new(), RedisServer::start());
+    let instances = [(); 2].map(|()| {
+        shared
+            .over(2, &redis.url(), "strict")
+            .set("cache.budget_ms", BUDGET_MS)
+            .set("redis.connect_timeout_ms", 500)
+            .start()
+    });
+    let [one, two] = &instances;
+    is_used(one);
+    is_used(two);
+    let (over, pairs) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, pairs) = (&over, &pairs);
+    thread::scope(|scope| {
+        let end = Over(over);
+        let clients: Vec<_> = [(one, two, "a"), (two, one, "b"), (one, two, "c")]
+            .map(|(one, two, key)| scope.spawn(move || write_and_read(one, two, key, over, pairs)))
+            .into();
+        for _ in 0..sized(3, 20) {
+            wait_pairs(pairs, 20);
+            redis.stop();
+            instances.iter().for_each(wait_degraded);
+            wait_pairs(pairs, 20);
+            redis.cont();
+            instances.iter().for_each(is_used);
+        }
+        drop(end);
+        for client in clients {
+            client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+}
+
 #[test]
 fn a_redis_that_becomes_a_replica_and_a_master_again() {
     let (shared, redis, other) = (Shared::new(), RedisServer::start(), RedisServer::start());

@@ -59,8 +59,8 @@ mod series;
 pub use board::{Scoreboard, Totals};
 pub use clock::{monotonic_ms, monotonic_us};
 pub use commons::{
-    AddressKey, AddressRow, Addresses, Commons, EPOCH_CELLS, Epochs, Fence, Held, Leased, Leases, Place, Quota, Rated,
-    Rates, Remote, RemoteTrust,
+    AddressKey, AddressRow, Addresses, Commons, EPOCH_CELLS, Epochs, Fence, Held, Leased, Leases, Membership, Place,
+    Quota, Rated, Rates, Remote, RemoteTrust,
 };
 pub use error::ScoreboardError;
 pub use fold::Fold;

@@ -57,6 +57,10 @@ impl Tier for Backend {
     async fn bump(&self, tags: &[Tag]) {
         of_each!(self, tier => tier.bump(tags).await);
     }
+
+    fn others_may_write(&self) -> bool {
+        of_each!(self, tier => tier.others_may_write())
+    }
 }
 
 impl Backend {

@@ -116,4 +116,9 @@ pub(crate) trait Tier: Send + Sync + 'static {
 
     /// Moves the epochs of tags on, here and for everybody who shares the tier.
     fn bump(&self, tags: &[Tag]) -> impl Future<Output = ()> + Send;
+
+    /// Whether, while the tier is not trusted, somebody may write whom the local epochs do not know of.
+    fn others_may_write(&self) -> bool {
+        false
+    }
 }

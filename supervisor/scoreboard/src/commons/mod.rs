@@ -34,7 +34,7 @@ pub use addresses::{AddressKey, AddressRow, Addresses, Held, Place};
 pub use epochs::{EPOCH_CELLS, Epochs};
 pub use leases::{Fence, Leased, Leases};
 pub use rates::{Quota, Rated, Rates};
-pub use remote::{Remote, RemoteTrust};
+pub use remote::{Membership, Remote, RemoteTrust};
 
 use crate::ScoreboardError;
 use crate::memory::Region;

@@ -1,6 +1,6 @@
 //! What this machine knows of the epochs of a cache that machines share.
 //!
-//! Two words of trust, then for each cell of [`EPOCH_CELLS`](super::EPOCH_CELLS) the highest remote epoch anybody here
+//! Two words of trust, three of this machine's membership, then for each cell of [`EPOCH_CELLS`](super::EPOCH_CELLS) the highest remote epoch anybody here
 //! has seen, and the local epoch up to which the remote was told. The cells are those of the local epochs.
 //!
 //! A local bump is told once its cell has been bumped at the remote at any later time, so "told" only ever grows:
@@ -11,11 +11,14 @@
 //! |---|---|---|
 //! | trusted until | the admin process | the time passes, and nobody trusts |
 //! | remote incarnation | the admin process, before "trusted until" | as above |
+//! | member id | the admin process that finds none, once for ever | kept: its successor is the same member |
+//! | member until | the admin process, `fetch_max` before it asks for so much | the time passes: others trust nothing |
+//! | other members | the admin process, after the remote has answered | kept |
 //! | known | any process, `fetch_max` | kept |
 //! | told | any process, `fetch_max`, after the remote has answered | kept: the admin process tells what is missing |
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use super::EPOCH_CELLS;
 use crate::memory::Region;
@@ -23,6 +26,9 @@ use crate::memory::Region;
 pub(super) const WORDS: usize = FIRST_CELL + EPOCH_CELLS * 2;
 const TRUSTED_UNTIL_MS: usize = 0;
 const INCARNATION: usize = 1;
+const MEMBER_ID: usize = 2;
+const MEMBER_UNTIL_MS: usize = 3;
+const OTHER_MEMBERS: usize = 4;
 const FIRST_CELL: usize = 16;
 
 /// What is known of the remote epochs. Cloning is cheap and shares the mapping.
@@ -39,6 +45,16 @@ pub struct RemoteTrust {
     pub until_ms: u64,
     /// What the known epochs are epochs of.
     pub incarnation: u64,
+}
+
+/// This machine among those that share the remote epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// Until when the others may take this machine for one that tells them of its bumps, at the latest; in milliseconds of
+    /// CLOCK_MONOTONIC, 0 is never. From then on they trust nothing.
+    pub until_ms: u64,
+    /// How many others there are.
+    pub others: u64,
 }
 
 impl Remote {
@@ -62,6 +78,36 @@ impl Remote {
             self.store(INCARNATION, trust.incarnation);
         }
         self.store(TRUSTED_UNTIL_MS, trust.until_ms);
+    }
+
+    /// The id of this machine among the members: `suggested`, which is not 0, unless it has one already.
+    pub fn member_id(&self, suggested: u64) -> u64 {
+        let Some(word) = self.region.word(self.at + MEMBER_ID) else { return suggested };
+        match word.compare_exchange(0, suggested, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => suggested,
+            Err(present) => present,
+        }
+    }
+
+    /// How long this machine is a member, and among how many others. Whoever has bumped a local epoch before and read the
+    /// clock before this, and finds that the time is over, can be sure: [`Self::prolong_membership`] and a look at the local
+    /// epochs after it see the bump, or this sees what it was prolonged to.
+    pub fn membership(&self) -> Membership {
+        fence(Ordering::SeqCst);
+        Membership { until_ms: self.load(MEMBER_UNTIL_MS), others: self.load(OTHER_MEMBERS) }
+    }
+
+    /// This machine will ask to be a member until then. Before it does.
+    pub fn prolong_membership(&self, until_ms: u64) {
+        if let Some(word) = self.region.word(self.at + MEMBER_UNTIL_MS) {
+            word.fetch_max(until_ms, Ordering::SeqCst);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// There are so many other members.
+    pub fn set_other_members(&self, others: u64) {
+        self.store(OTHER_MEMBERS, others);
     }
 
     /// The highest epoch of a cell anybody here has seen.
@@ -124,5 +170,17 @@ mod tests {
         assert_eq!((remote.known(3), remote.told(3)), (0, 2));
         remote.learn(EPOCH_CELLS, 1);
         assert_eq!(remote.known(EPOCH_CELLS), 0);
+    }
+
+    #[test]
+    fn a_machine_is_one_member_for_ever_and_its_time_only_grows() {
+        let commons = Commons::create().unwrap();
+        let (one, two) = (commons.remote(), commons.remote());
+        assert_eq!((one.member_id(7), two.member_id(8)), (7, 7));
+        assert_eq!(one.membership(), Membership { until_ms: 0, others: 0 });
+        one.prolong_membership(20);
+        two.prolong_membership(10);
+        two.set_other_members(2);
+        assert_eq!(one.membership(), Membership { until_ms: 20, others: 2 });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use task_mcp_scoreboard::{Commons, Epochs};
 use task_mcp_telemetry::{CacheMetrics, CacheOutcome};
@@ -38,6 +38,7 @@ impl<T: Tier> Engine<T> {
         F: FnOnce() -> C + Send + 'static,
         C: Future<Output = Computed> + Send + 'static,
     {
+        let asked = Instant::now();
         loop {
             let (stamps, trusted) = match self.tier.look(&wanted.key, wanted.tags).await {
                 Looked::Fresh(found) => {
@@ -57,7 +58,11 @@ impl<T: Tier> Engine<T> {
             };
             let (waiting, landing) = self.flights.board(wanted.key, stamps.clone());
             let Some(landing) = landing else {
+                // What began earlier may not know of what another machine has written since. One of those who wait for its
+                // end computes next, for all of them.
+                let too_early = !trusted && waiting.began < asked && self.tier.others_may_write();
                 match waiting.told().await {
+                    _ if too_early => continue,
                     Some(told) if !told.only_one => {
                         return Some(self.answer(&wanted, CacheOutcome::Coalesced, told.value, told.age));
                     }

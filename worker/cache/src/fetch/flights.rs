@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -23,6 +23,7 @@ pub(super) struct Flights {
 pub(super) struct Flight {
     /// Taken before it began. Who has seen a later epoch does not wait for it.
     stamps: Stamps,
+    began: Instant,
     told: watch::Sender<Option<Told>>,
 }
 
@@ -49,7 +50,11 @@ pub(super) enum Source {
 
 /// Waits for a computation. Dropped, it waits no longer.
 #[derive(Debug)]
-pub(super) struct Waiting(watch::Receiver<Option<Told>>);
+pub(super) struct Waiting {
+    told: watch::Receiver<Option<Told>>,
+    /// When the computation began, or a little earlier.
+    pub(super) began: Instant,
+}
 
 /// The place of a computation among the others, for whoever carries it out; dropped, nobody can join any more, and who waits
 /// without having been told anything learns that nothing comes.
@@ -68,14 +73,14 @@ impl Flights {
         if let Some(flight) = by_key.get(&key)
             && flight.stamps.cover(&stamps)
         {
-            return (Waiting(flight.told.subscribe()), None);
+            return (flight.wait(), None);
         }
-        let (told, waiting) = watch::channel(None);
-        let flight = Arc::new(Flight { stamps, told });
+        let flight = Arc::new(Flight { stamps, began: Instant::now(), told: watch::Sender::new(None) });
+        let waiting = flight.wait();
         if by_key.len() < MAX_FLIGHTS || by_key.contains_key(&key) {
             by_key.insert(key, Arc::clone(&flight));
         }
-        (Waiting(waiting), Some(Landing { flights: Arc::clone(self), key, flight }))
+        (waiting, Some(Landing { flights: Arc::clone(self), key, flight }))
     }
 
     #[cfg(test)]
@@ -88,17 +93,23 @@ impl Flights {
     }
 }
 
+impl Flight {
+    fn wait(&self) -> Waiting {
+        Waiting { told: self.told.subscribe(), began: self.began }
+    }
+}
+
 impl Waiting {
     /// What the computation tells; `None` if it comes to nothing.
     pub(super) async fn told(mut self) -> Option<Told> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|told| told.clone())
+        self.told.wait_for(Option::is_some).await.ok().and_then(|told| told.clone())
     }
 }
 
 impl Landing {
     /// Another place among those who wait.
     pub(super) fn wait(&self) -> Waiting {
-        Waiting(self.flight.told.subscribe())
+        self.flight.wait()
     }
 
     /// Tells those who wait.

@@ -27,6 +27,7 @@ struct State {
     last_token: AtomicU64,
     epoch: AtomicU64,
     untrusted: AtomicBool,
+    others: AtomicBool,
     /// Renewals do not arrive, as those of a process that was stopped.
     deaf: AtomicBool,
     stored: AtomicUsize,
@@ -111,6 +112,10 @@ impl Tier for Memory {
 
     async fn bump(&self, _tags: &[Tag]) {
         self.0.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn others_may_write(&self) -> bool {
+        self.0.others.load(Ordering::SeqCst)
     }
 }
 
@@ -397,6 +402,23 @@ async fn a_tier_that_cannot_be_trusted_is_not_written_and_callers_still_share() 
     }
     assert_eq!((fixture.answers("bypassed"), fixture.answers("coalesced")), (1, 3));
     assert_eq!((fixture.runs(), fixture.tier.0.stored.load(Ordering::SeqCst)), (1, 0));
+    fixture.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_others_write_untold_nobody_gets_what_began_before_he_asked() {
+    let fixture = fixture();
+    fixture.tier.0.untrusted.store(true, Ordering::SeqCst);
+    fixture.tier.0.others.store(true, Ordering::SeqCst);
+    let before = tokio::spawn(fixture.fetch(&fixture.one, "before"));
+    tokio::task::yield_now().await;
+    // Another machine writes now.
+    let after: Vec<_> = (0..3).map(|_| tokio::spawn(fixture.fetch(&fixture.one, "after"))).collect();
+    assert_eq!(before.await.unwrap().unwrap().value, value("before"));
+    for call in after {
+        assert_eq!(call.await.unwrap().unwrap().value, value("after"));
+    }
+    assert_eq!(fixture.runs(), 2, "they share the next one");
     fixture.settle().await;
 }
 

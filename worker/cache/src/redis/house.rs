@@ -11,20 +11,25 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::RedisTier;
 use super::adoption::{Adoption, Found, Why};
-use super::answers::{self, Field};
+use super::answers;
 use super::keys::INCARNATION;
 use super::machine::of_server;
+use super::member::{Member, Renewal};
+use super::members::{MEMBERS, server_ms};
 use crate::tier::Stamps;
 
-/// How often it makes sure that it still hears everything.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often it makes sure that it still hears everything, and prolongs the machine's membership.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// For how long the other processes may take what it knows for the truth after the last time it made sure. The bound of
 /// `tracked`: nobody answers from memory what was bumped longer ago than this.
 const TRUST_MS: u64 = 1_000;
 
 /// How long one of its commands may take; nobody waits for them.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The server's time, all fields of the epochs, and whether their key was made to last.
+type AllFields = ((u64, u64), Fields, i64);
 
 /// The fields of the epochs, whatever they hold.
 type Fields = HashMap<Vec<u8>, Vec<u8>>;
@@ -44,6 +49,7 @@ struct House<'a> {
     fell_in: bool,
     /// What was untold at the last look; what still is was lost by whoever was to tell it.
     untold: HashMap<usize, u64>,
+    member: Member,
 }
 
 impl RedisTier {
@@ -60,6 +66,7 @@ impl RedisTier {
             in_step: false,
             fell_in: false,
             untold: HashMap::new(),
+            member: Member::new(self),
         };
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -110,12 +117,28 @@ impl House<'_> {
     }
 
     async fn look_round(&mut self, subscription: &mut Subscription) {
-        if self.in_step && !self.is_unchanged().await {
-            self.in_step = false;
-        }
         if !self.in_step {
             self.fall_in().await;
         }
+        if !self.tell_what_was_left().await {
+            // Not a member any longer, then: a write that waits for it to be told is let go in the end.
+            self.in_step = false;
+            return;
+        }
+        for _ in 0..2 {
+            if !self.in_step {
+                return;
+            }
+            match self.make_sure(subscription).await {
+                Renewal::Member { .. } => return,
+                Renewal::Unsure => self.in_step = false,
+                Renewal::OutOfStep => self.fall_in().await,
+            }
+        }
+    }
+
+    /// Tells Redis of bumps that nobody else will tell it of; false if that could not be done.
+    async fn tell_what_was_left(&mut self) -> bool {
         let untold: HashMap<_, _> = self.tier.machine.all_untold().into_iter().collect();
         // Those who bump tell it themselves, within the budget; what was untold a whole look ago was left.
         let left = |(cell, epoch): (&usize, &u64)| (untold.contains_key(cell)).then_some((*cell, *epoch));
@@ -123,38 +146,29 @@ impl House<'_> {
             self.untold.iter().filter_map(left).filter(|(cell, epoch)| self.is_untold(*cell, *epoch)).collect();
         self.tier.metrics.pending_bumps.set(i64::try_from(left.len()).unwrap_or(i64::MAX));
         self.untold = untold;
-        if !left.is_empty() {
-            // No line in the log: Redis answers, and a worker was too slow for its budget, or died.
-            let sent = self.catch_up(&left).await;
-            tracing::debug!(sent, "Redis was told of changes that were left untold.");
+        if left.is_empty() {
+            return true;
         }
-        self.make_sure(subscription).await;
+        // No line in the log: Redis answers, and a worker was too slow for its budget, or died.
+        let sent = self.catch_up(&left).await;
+        tracing::debug!(sent, "Redis was told of changes that were left untold.");
+        sent > 0
     }
 
     fn is_untold(&self, cell: usize, epoch: u64) -> bool {
         self.tier.machine.remote.told(cell) < epoch
     }
 
-    /// Whether the incarnation in Redis is the adopted one.
-    async fn is_unchanged(&self) -> bool {
-        let mut commands = pipe();
-        commands.cmd("HGET").arg(&self.tier.keys.epochs).arg(INCARNATION);
-        commands.cmd("PERSIST").arg(&self.tier.keys.epochs);
-        let answer: Result<Answer<(Field, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
-        answer.is_ok_and(|Answer { value: (bytes, _), server }| {
-            let incarnation = bytes.as_deref().and_then(answers::incarnation);
-            incarnation.is_some_and(|number| of_server(number, server) == self.tier.machine.adopted())
-        })
-    }
-
-    /// Prolongs trust if everything said so far was heard, and counted.
-    async fn make_sure(&mut self, subscription: &mut Subscription) {
-        if !self.in_step || self.joined.is_none() || self.joined != self.adopted_at {
-            return;
-        }
+    /// Remains a member, and prolongs trust if everything said so far was heard, and counted.
+    async fn make_sure(&mut self, subscription: &mut Subscription) -> Renewal {
         let began_ms = monotonic_ms();
-        // The answer comes on the connection of the messages, behind all that were published before.
-        let answered = subscription.ping(PATIENCE).await;
+        // The answer to the second comes on the connection of the messages, behind all that were published before.
+        let (renewal, answered) = tokio::join!(self.member.renew(self.tier, self.adopted_at), async {
+            match self.joined {
+                Some(_) => subscription.ping(PATIENCE).await.ok(),
+                None => None,
+            }
+        });
         loop {
             tokio::select! {
                 biased;
@@ -162,13 +176,12 @@ impl House<'_> {
                 () = std::future::ready(()) => break,
             }
         }
-        if answered.is_ok_and(|server| Some(server) == self.adopted_at)
-            && self.in_step
-            && self.joined == self.adopted_at
-        {
+        let heard_all = answered.is_some() && answered == self.adopted_at && self.joined == self.adopted_at;
+        if heard_all && self.in_step && matches!(renewal, Renewal::Member { all_there: true }) {
             let incarnation = self.tier.machine.adopted();
             self.tier.machine.remote.set_trust(RemoteTrust { until_ms: began_ms + TRUST_MS, incarnation });
         }
+        renewal
     }
 
     /// Nobody answers from memory until further notice.
@@ -185,6 +198,8 @@ impl House<'_> {
         let here: Vec<_> = (0..EPOCH_CELLS).map(|cell| (cell, machine.epochs.of_cell(cell))).collect();
         let known: Vec<_> = (0..EPOCH_CELLS).map(|cell| machine.remote.known(cell)).collect();
         let Some((server, fields)) = self.read_epochs().await else { return };
+        let text = |name: &str| fields.get(name.as_bytes()).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        self.member.found(text(MEMBERS));
         let lies = fields.get(INCARNATION.as_bytes()).cloned();
         let incarnation = lies.as_deref().and_then(answers::incarnation);
         let epochs = epochs(&fields);
@@ -199,7 +214,8 @@ impl House<'_> {
                 self.adopt(Stamps { incarnation: of_server(incarnation, server), epochs }, server);
             }
             (Adoption::Renew(why), _) => {
-                let Ok(answer) = self.tier.renew_epochs(lies, PATIENCE).await else { return };
+                let others = (self.member.others(), why == Why::OtherServer);
+                let Ok(answer) = self.tier.renew_epochs(lies, others, PATIENCE).await else { return };
                 let Some(incarnation) = answer.value.filter(|_| answer.server == server) else { return };
                 self.adopt(Stamps { incarnation: of_server(incarnation, server), epochs: Vec::new() }, server);
                 self.announce(why);
@@ -219,13 +235,17 @@ impl House<'_> {
     }
 
     /// All fields of the epochs. What is no hash is taken for an empty one.
-    async fn read_epochs(&self) -> Option<(ServerId, Fields)> {
+    async fn read_epochs(&mut self) -> Option<(ServerId, Fields)> {
         let mut commands = pipe();
+        commands.cmd("TIME");
         commands.cmd("HGETALL").arg(&self.tier.keys.epochs);
         commands.cmd("PERSIST").arg(&self.tier.keys.epochs);
-        let answer: Result<Answer<(Fields, i64)>, _> = self.tier.redis.ask(commands, PATIENCE).await;
+        let answer: Result<Answer<AllFields>, _> = self.tier.redis.ask(commands, PATIENCE).await;
         match answer {
-            Ok(Answer { value: (fields, _), server }) => Some((server, fields)),
+            Ok(Answer { value: (time, fields, _), server }) => {
+                self.member.set_clock(server, server_ms(time));
+                Some((server, fields))
+            }
             Err(RedisError::Nonsense(_)) => Some((self.tier.redis.server()?, HashMap::new())),
             Err(error) if error.code().as_deref() == Some("WRONGTYPE") => {
                 Some((self.tier.redis.server()?, HashMap::new()))

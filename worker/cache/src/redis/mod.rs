@@ -3,6 +3,8 @@
 //! # Layout
 //! - `keys`: what its keys are called; `scripts`: what happens at the server in one step; `answers`: what it answers
 //! - `machine`: what the processes of a machine know together of the epochs in Redis
+//! - `members`: the machines that share it, and what follows if one of them cannot be heard; `member`: how this machine
+//!   remains one
 //! - `memory`: entries in the memory of the process
 //! - `read`, `write`, `lease`: the operations
 //! - `house`: what one process does for its machine; `adoption`: what follows from what it found
@@ -17,6 +19,9 @@
 //!
 //! A bump counts first locally, then in Redis, then is noted as told. In between, or for ever if its process died, the
 //! machine trusts no entry with that tag; the housekeeper sends what stays untold.
+//!
+//! Other machines trust what they read because each machine is a member for a second at a time: a write that could not be
+//! told is answered when that time is over, and then nobody trusts anything until the machine has told it, or is given up.
 
 mod adoption;
 mod answers;
@@ -24,6 +29,8 @@ mod house;
 mod keys;
 mod lease;
 mod machine;
+mod member;
+mod members;
 mod memory;
 mod operations;
 mod read;
@@ -46,6 +53,7 @@ use task_mcp_telemetry::{CacheFault, CacheMetrics, RedisMetrics};
 
 use self::keys::Keys;
 use self::machine::Machine;
+use self::members::GRACE_MS;
 use self::memory::Memory;
 use self::scripts::{Script, Scripts};
 use self::standing::Watch;
@@ -69,6 +77,8 @@ pub(crate) struct RedisTier {
     tracked: bool,
     budget: Duration,
     lease: Duration,
+    /// How long a member may be away before it is given up.
+    grace_ms: u64,
     entry_bytes: u64,
     compress_bytes: u64,
     said_foreign: AtomicBool,
@@ -105,6 +115,7 @@ impl RedisTier {
             tracked: cache.coherence == Coherence::Tracked,
             budget: Duration::from_millis(cache.budget_ms),
             lease: Duration::from_millis(cache.lease_ms),
+            grace_ms: settings.redis.retry_max_ms.saturating_mul(2).max(GRACE_MS),
             entry_bytes: cache.entry_bytes,
             compress_bytes: cache.compress_bytes,
             said_foreign: AtomicBool::new(false),
@@ -218,5 +229,10 @@ impl Tier for RedisTier {
 
     async fn bump(&self, tags: &[Tag]) {
         self.move_on(tags).await;
+    }
+
+    fn others_may_write(&self) -> bool {
+        let membership = self.machine.remote.membership();
+        membership.others > 0 || membership.until_ms == 0
     }
 }

@@ -155,7 +155,7 @@ impl RedisTier {
         let mut get = redis::cmd("HGET");
         get.arg(&self.keys.epochs).arg(INCARNATION);
         let present: Answer<Field> = self.redis.ask(get, STEP).await.map_err(refused)?;
-        self.renew_epochs(present.value, STEP).await.map(|_| ()).map_err(|_| not_now())
+        self.renew_epochs(present.value, (&[], false), STEP).await.map(|_| ()).map_err(|_| not_now())
     }
 
     /// The incarnation and the epochs that lie in Redis.

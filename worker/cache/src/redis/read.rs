@@ -9,6 +9,7 @@ use task_mcp_telemetry::{CacheFault, CacheOperation};
 
 use super::answers::{self, Epochs, Field};
 use super::keys::INCARNATION;
+use super::members::{self, MEMBERS, server_ms};
 use super::memory::Held;
 use super::{RedisTier, fault};
 use crate::entry::{Sealed, unix_ms};
@@ -22,12 +23,12 @@ const ENTRY_EXTRA_BYTES: u64 = 64 * 1024;
 /// The incarnation and the epochs.
 type Fields = Vec<Field>;
 
-/// Bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs was made to last; or the errors
-/// the server has instead.
-type Both = (Reply, Reply, Reply, Reply);
+/// The server's time, the members, the bytes of the entry, milliseconds it has left, the epochs, and whether the key of the epochs
+/// was made to last; or the errors the server has instead.
+type Both = (Reply, Reply, Reply, Reply, Reply, Reply);
 
 /// The same without an entry.
-type EpochsOnly = (Fields, i64);
+type EpochsOnly = ((u64, u64), Field, Fields, i64);
 
 impl RedisTier {
     /// Looks in memory and, unless this machine is told of every bump and can vouch for what is there, asks Redis: for
@@ -65,10 +66,14 @@ impl RedisTier {
         began: Instant,
     ) -> Result<Looked, CacheFault> {
         if let Some(held) = held.filter(|held| held.stamps.incarnation == known.incarnation) {
-            let answer: Answer<EpochsOnly> = self.within(self.epochs_of(&mut pipe(), known), began).await?;
-            let now = match self.judge(&answer.value.0, answer.server, known, began).await? {
-                Some(now) => now,
-                None => return Ok(Looked::Untrusted),
+            let mut question = self.question();
+            let answer: Answer<EpochsOnly> = self.within(self.epochs_of(&mut question, known), began).await?;
+            let (time, members, fields, _) = answer.value;
+            if !all_there(members, time) {
+                return Ok(Looked::Untrusted);
+            }
+            let Some(now) = self.judge(&fields, answer.server, known, began).await? else {
+                return Ok(Looked::Untrusted);
             };
             if held.stamps == now
                 && let Some(looked) = held.looked()
@@ -78,14 +83,17 @@ impl RedisTier {
             // Another process may have stored a newer one.
             self.memory.remove(key);
         }
-        let mut both = pipe();
+        let mut both = self.question();
         both.cmd("GETRANGE").arg(self.keys.entry(key)).arg(0).arg(self.entry_bytes.saturating_add(ENTRY_EXTRA_BYTES));
         both.cmd("PTTL").arg(self.keys.entry(key));
         // What is of another kind in the place of the entry is no reason not to store one there.
         both.ignore_errors();
         let answer: Answer<Both> = self.within(self.epochs_of(&mut both, known), began).await?;
-        let (bytes, left_ms, fields, lasts) = answer.value;
+        let (time, members, bytes, left_ms, fields, lasts) = answer.value;
         understood::<i64>(lasts)?;
+        if !all_there(understood(members)?, understood(time)?) {
+            return Ok(Looked::Untrusted);
+        }
         let fields: Fields = understood(fields)?;
         let Some(now) = self.judge(&fields, answer.server, known, began).await? else {
             return Ok(Looked::Untrusted);
@@ -102,6 +110,15 @@ impl RedisTier {
                 Ok(Looked::Nothing(now))
             }
         }
+    }
+
+    /// What every question begins with: whether all who may have written were there to tell it. The epochs come after that:
+    /// a member that comes back has told what it could not before it counts as there.
+    fn question(&self) -> Pipeline {
+        let mut question = pipe();
+        question.cmd("TIME");
+        question.cmd("HGET").arg(&self.keys.epochs).arg(MEMBERS);
+        question
     }
 
     /// Adds the question for the epochs. It comes after that for the entry: what was true then is what counts. The last
@@ -129,7 +146,7 @@ impl RedisTier {
             Epochs::Lost => return Ok(None),
             // Nobody could say what they were.
             Epochs::Nonsense => {
-                self.renew_epochs(fields.first().cloned().flatten(), self.left(began)).await?;
+                self.renew_epochs(fields.first().cloned().flatten(), (&[], false), self.left(began)).await?;
                 return Err(CacheFault::Corrupt);
             }
         };
@@ -138,7 +155,7 @@ impl RedisTier {
         }
         if now.epochs.iter().zip(&known.epochs).any(|((_, now), (_, known))| now < known) {
             self.say_went_back();
-            self.renew_epochs(fields.first().cloned().flatten(), self.left(began)).await?;
+            self.renew_epochs(fields.first().cloned().flatten(), (&[], false), self.left(began)).await?;
             return Ok(None);
         }
         self.machine.learn(&now);
@@ -172,4 +189,10 @@ impl RedisTier {
 fn understood<T: FromRedisValue>(reply: Reply) -> Result<T, CacheFault> {
     let reply = reply.extract_error().map_err(|error| fault(&RedisError::Server(error)))?;
     T::from_redis_value(reply).map_err(|_| CacheFault::Corrupt)
+}
+
+/// A list that was lost, or makes no sense, says of nobody that he is there.
+fn all_there(list: Field, time: (u64, u64)) -> bool {
+    let list = list.as_deref().and_then(|list| std::str::from_utf8(list).ok());
+    list.is_some_and(|list| members::all_there(list, server_ms(time)))
 }

@@ -23,6 +23,7 @@ impl Script {
 pub(super) struct Scripts {
     pub(super) bump: Script,
     pub(super) renew_epochs: Script,
+    pub(super) member: Script,
     pub(super) store: Script,
     pub(super) lease: Script,
     pub(super) renew_lease: Script,
@@ -34,6 +35,7 @@ impl Scripts {
         Self {
             bump: Script::new(BUMP),
             renew_epochs: Script::new(RENEW_EPOCHS),
+            member: Script::new(MEMBER),
             store: Script::new(STORE),
             lease: Script::new(LEASE),
             renew_lease: Script::new(RENEW_LEASE),
@@ -53,7 +55,9 @@ local answer = {said}
 for at = 2, #ARGV do
   local epoch = inc and redis.pcall('HINCRBY', KEYS[1], ARGV[at], 1)
   if type(epoch) ~= 'number' then
+    local members = redis.pcall('HGET', KEYS[1], 'members')
     redis.call('DEL', KEYS[1])
+    if type(members) == 'string' then redis.call('HSET', KEYS[1], 'members', members) end
     redis.call('PUBLISH', ARGV[1], '')
     return {''}
   end
@@ -64,15 +68,67 @@ redis.call('PUBLISH', ARGV[1], said)
 return answer
 ";
 
-/// Keys: epochs. Arguments: channel, incarnation that is to end, incarnation that is to begin. Answers with the one
-/// that counts now: another one if somebody else was first.
+/// Keys: epochs. Arguments: channel, incarnation that is to end, incarnation that is to begin, "away" or nothing, other
+/// members. Answers with the incarnation that counts now: another one if somebody else was first. The list of members
+/// stays; if it was lost, those given take its place, but none counts as there until it has said so, and neither does any
+/// if "away" is given.
 const RENEW_EPOCHS: &str = r"
 local inc = redis.pcall('HGET', KEYS[1], 'inc')
 if type(inc) == 'string' and inc ~= ARGV[2] then return inc end
+local time = redis.call('TIME')
+local seen = ':-' .. string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local members = redis.pcall('HGET', KEYS[1], 'members')
+if type(members) ~= 'string' then
+  members = ''
+  for at = 5, #ARGV do members = members .. ARGV[at] .. seen .. ' ' end
+elseif ARGV[4] ~= '' then
+  members = string.gsub(members, ':%d+', seen)
+end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'inc', ARGV[3])
+if members ~= '' then redis.call('HSET', KEYS[1], 'members', members) end
 redis.call('PUBLISH', ARGV[1], ARGV[3])
 return ARGV[3]
+";
+
+/// Keys: epochs. Arguments: channel, member, until when it is one, incarnation, how long a member may be away, incarnation
+/// that is to begin if one is given up, the most a member can have left, other members. Makes it a member until then;
+/// notes of others when they were seen to be away, and gives them up after that time, which ends the incarnation. Answers with the time, the incarnation and
+/// the members; with empty ones if the incarnation is another. What comes too late changes nothing.
+const MEMBER: &str = r"
+redis.call('PERSIST', KEYS[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local said = string.format('%.0f', now)
+local inc = redis.pcall('HGET', KEYS[1], 'inc')
+if inc ~= ARGV[4] then return {said, '', ''} end
+local members = redis.pcall('HGET', KEYS[1], 'members')
+if type(members) ~= 'string' then
+  members = ''
+  for at = 8, #ARGV do members = members .. ARGV[at] .. ':-' .. said .. ' ' end
+end
+if tonumber(ARGV[3]) <= now then return {said, inc, members} end
+local listed, ended = {ARGV[2] .. ':' .. ARGV[3]}, false
+for id, text in string.gmatch(members, '(%d+):(%-?%d+)') do
+  local till = tonumber(text)
+  if id ~= ARGV[2] then
+    if till < 0 and now + till > tonumber(ARGV[5]) then
+      ended = true
+    elseif till < 0 or till > now and till <= now + tonumber(ARGV[7]) then
+      listed[#listed + 1] = id .. ':' .. text
+    else
+      listed[#listed + 1] = id .. ':-' .. said
+    end
+  end
+end
+members = table.concat(listed, ' ')
+if ended then
+  inc = ARGV[6]
+  redis.call('DEL', KEYS[1])
+end
+redis.call('HSET', KEYS[1], 'inc', inc, 'members', members)
+if ended then redis.call('PUBLISH', ARGV[1], inc) end
+return {said, inc, members}
 ";
 
 /// Keys: epochs, entry, lease. Arguments: token or nothing, milliseconds to live, bytes, incarnation, then cell and

@@ -10,10 +10,16 @@ use task_mcp_telemetry::{CacheFault, CacheOperation};
 use super::RedisTier;
 use super::answers::{self, Field};
 use super::machine::of_server;
+use super::members::LEASE_MS;
 use super::memory::Held;
 use crate::entry::{encode, over_ms, unix_ms};
 use crate::tier::{Entry, Token};
 use crate::{Key, Tag};
+
+/// How often a write that waits for others looks whether it need not any more.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long it leaves Redis alone after a failure.
+const TELL_AGAIN: Duration = Duration::from_millis(20);
 
 impl RedisTier {
     /// Keeps an entry if, at the server, no tag has moved on since its stamps and the lease is still that of the token.
@@ -58,7 +64,8 @@ impl RedisTier {
     }
 
     /// Moves the epochs of tags on: at once on this machine, within the budget in Redis. What Redis did not take, or
-    /// took without an answer, stays untold until the housekeeper has sent it again.
+    /// took without an answer, stays untold until the housekeeper has sent it again. If other machines share Redis, it then
+    /// waits until they were told or trust nothing any more.
     pub(super) async fn move_on(&self, tags: &[Tag]) {
         let began = Instant::now();
         let mut cells: Vec<_> = tags.iter().map(|tag| (tag.cell(), self.machine.epochs.bump(tag.as_str()))).collect();
@@ -68,10 +75,31 @@ impl RedisTier {
         let told = self.tell(&cells, self.budget).await;
         self.metrics.operated(CacheOperation::Bump, began.elapsed());
         // Before the housekeeper has adopted an incarnation there is none to move on; what is untold then is told after it.
-        if let Err(fault) = told
-            && self.machine.adopted() != 0
-        {
-            self.failed(fault);
+        if let Err(fault) = told {
+            if self.machine.adopted() != 0 {
+                self.failed(fault);
+            }
+            self.wait_for_others(&cells).await;
+        }
+    }
+
+    /// Waits until these bumps are told, by whomever, or nobody on another machine trusts what he knows.
+    async fn wait_for_others(&self, cells: &[(usize, u64)]) {
+        let told = || cells.iter().all(|(cell, epoch)| self.machine.remote.told(*cell) >= *epoch);
+        let safe = async {
+            while !told() && !self.has_lapsed() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let telling = async {
+            while self.tell(cells, Duration::from_millis(LEASE_MS)).await.is_err() {
+                tokio::time::sleep(TELL_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = safe => {}
+            () = telling => {}
         }
     }
 
@@ -111,15 +139,18 @@ impl RedisTier {
     }
 
     /// Ends the incarnation that Redis calls `ending` and begins another: no entry from before is answered. Tells what
-    /// counts then, which is another's number if another machine did the same at the same time.
+    /// counts then, which is another's number if another machine did the same at the same time. `others` are the other
+    /// members, should Redis have lost them; if `all_away`, nobody counts as there until he has said so.
     pub(super) async fn renew_epochs(
         &self,
         ending: Field,
+        (others, all_away): (&[u64], bool),
         budget: Duration,
     ) -> Result<Answer<Option<u64>>, CacheFault> {
         let beginning: u64 = rand::random::<u64>().max(1);
         let arguments = |command: &mut Cmd| {
             command.arg(&self.keys.bumps).arg(ending.as_deref().unwrap_or_default()).arg(beginning);
+            command.arg(if all_away { "away" } else { "" }).arg(others);
         };
         let keys = [self.keys.epochs.as_str()];
         let answer: Answer<Vec<u8>> = self.run(&self.scripts.renew_epochs, &keys, arguments, budget).await?;

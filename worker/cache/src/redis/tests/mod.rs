@@ -4,6 +4,7 @@ mod coherence;
 mod edited;
 mod faults;
 mod machines;
+mod membership;
 mod operations;
 mod proxy;
 mod standing;
