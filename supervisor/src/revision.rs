@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use task_mcp_config::{Changes, Settings};
+use task_mcp_link::told;
 use tracing::{error, info, warn};
 
 use crate::SupervisorError;
@@ -216,16 +217,4 @@ impl Supervisor {
             self.listeners.retire(dropped);
         }
     }
-}
-
-/// An error with its causes.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

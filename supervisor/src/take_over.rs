@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
+use task_mcp_link::told;
 use task_mcp_scoreboard::{Commons, Fold, Plan, Role, Scoreboard, SeatState, monotonic_ms};
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ use crate::notify::ServiceManager;
 use crate::process::{Link, Running};
 use crate::program::{Installed, Program};
 use crate::questions::Questions;
-use crate::revision::{Revision, Revisions, told};
+use crate::revision::{Revision, Revisions};
 use crate::run::{Supervisor, policy};
 use crate::signals::Signals;
 use crate::spawn::take_over;

@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, raise, sigprocmask};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, pidfd_send_signal, waitpid};
 use task_mcp_config::Settings;
+use task_mcp_link::told;
 use task_mcp_scoreboard::Fold;
 use tracing::{error, info};
 
@@ -21,7 +22,6 @@ use crate::handover::{
 use crate::memory::read_sealed;
 use crate::process::{Link, Running};
 use crate::program::{self, Program};
-use crate::revision::told;
 use crate::run::Supervisor;
 use crate::spawn::{Trial, try_program};
 use crate::step::Event;

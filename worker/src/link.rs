@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
-use task_mcp_link::{Decoder, FromProcess, MAX_DESCRIPTORS, Message, Received, ToProcess, encode};
+use task_mcp_link::{Decoder, FromProcess, MAX_DESCRIPTORS, Message, Received, ToProcess, encode, told};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -88,14 +88,7 @@ impl Link {
 
     /// Tells why the process ends before its time. Nobody may be listening; the exit code says it again.
     pub(crate) async fn tell_fatal(&mut self, error: &WorkerError) {
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            reason.push_str(": ");
-            reason.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        let _ = self.tell(&FromProcess::Fatal { exit_code: error.exit_code(), reason }).await;
+        let _ = self.tell(&FromProcess::Fatal { exit_code: error.exit_code(), reason: told(error) }).await;
     }
 
     /// The next message; `None` when the supervisor is gone or speaks another language. Writes meanwhile what is to be written.

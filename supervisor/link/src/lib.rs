@@ -8,6 +8,7 @@
 //! - `message.rs` the messages of both directions
 //! - `frame.rs`   encoding and incremental decoding
 //! - `error.rs`   what can fail
+//! - `told.rs`    an error as the sentence of a message
 //!
 //! # Invariants
 //!
@@ -20,7 +21,9 @@
 mod error;
 mod frame;
 mod message;
+mod told;
 
 pub use error::LinkError;
 pub use frame::{Decoder, MAX_DESCRIPTORS, MAX_FRAME_BYTES, Received, VERSION, encode};
 pub use message::{ANSWER_BYTES_MAX, FromProcess, Message, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, ToProcess};
+pub use told::told;

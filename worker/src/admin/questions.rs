@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use task_mcp_cache::Cache;
-use task_mcp_link::{ANSWER_BYTES_MAX, FromProcess};
+use task_mcp_link::{ANSWER_BYTES_MAX, FromProcess, told};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -124,7 +124,7 @@ async fn answer(cache: &Cache, question: CacheQuestion) -> CacheAnswer {
                 let more = found.len() > ENTRIES_MAX;
                 CacheAnswer::Entries { entries: found.iter().take(ENTRIES_MAX).map(json).collect(), more }
             }
-            Err(error) => failed(&sentence(&error)),
+            Err(error) => failed(&told(&error)),
         },
         CacheQuestion::InvalidateTag { tag } => {
             cache.invalidate_tag(&tag).await;
@@ -138,7 +138,7 @@ async fn answer(cache: &Cache, question: CacheQuestion) -> CacheAnswer {
 fn removed(outcome: Result<u64, task_mcp_cache::CacheError>) -> CacheAnswer {
     match outcome {
         Ok(entries) => CacheAnswer::Removed { entries },
-        Err(error) => failed(&sentence(&error)),
+        Err(error) => failed(&told(&error)),
     }
 }
 
@@ -163,18 +163,6 @@ fn json(value: &impl Serialize) -> Value {
 
 fn failed(reason: &str) -> CacheAnswer {
     CacheAnswer::Failed { reason: reason.to_owned() }
-}
-
-/// An error with its sources.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use task_mcp_scoreboard::monotonic_ms;
 
 /// It is there again when nothing has failed for so long.
-pub(crate) const QUIET: Duration = Duration::from_secs(5);
+pub(crate) const QUIET: Duration = Duration::from_millis(QUIET_MS);
 const QUIET_MS: u64 = 5_000;
 /// The log says at most so often that it is away, in milliseconds.
 const EVERY_MS: u64 = 60_000;
