@@ -5,20 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pause between two looks; short against every deadline, long enough to leave the processor to the server.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// The first `Some` of `look` within the deadline; panics with the promise that was broken.
-pub fn eventually<T>(deadline: Duration, promise: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(started.elapsed() < deadline, "not within {deadline:?}: {promise}");
-        thread::sleep(LOOK_EVERY);
-    }
-}
+pub use task_mcp_test_servers::eventually;
 
 /// The worst delay of this machine, seen by a thread that only sleeps: a promise in milliseconds is kept by a machine that
 /// runs its processes, and on one that stands still for a while it is kept that much later. Nothing the server does, or

@@ -5,6 +5,7 @@
 //! - `redis`: one server; `builder`: how it is started
 //! - `sentinels`, `cluster`: several of them
 //! - `certificates`: an authority, and what it signed
+//! - `log`: what a test logs
 //! - `process`: a server's process; `wait`: conditions with deadlines
 //!
 //! # Invariants
@@ -18,6 +19,7 @@
 mod builder;
 mod certificates;
 mod cluster;
+mod log;
 mod process;
 mod redis;
 mod sentinels;
@@ -26,6 +28,7 @@ mod wait;
 pub use builder::Builder;
 pub use certificates::Certificates;
 pub use cluster::Cluster;
+pub use log::Log;
 pub use redis::RedisServer;
 pub use sentinels::Sentinels;
 pub use wait::{eventually, free_port};

@@ -9,6 +9,23 @@ use task_mcp_scoreboard::{Plan, Role, Scoreboard};
 use task_mcp_telemetry::{Metrics, StateMetrics, plan};
 use task_mcp_test_servers::RedisServer;
 
+/// Makes a test of every promise for every place of records. A promise takes what the functions `in_memory`, `in_files` and `in_redis`
+/// beside it make.
+macro_rules! in_every_place {
+    ($($promise:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_memory()).await; })+
+        }
+        mod files {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_files()).await; })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $promise() { super::$promise(super::in_redis()).await; })+
+        }
+    };
+}
+pub(crate) use in_every_place;
+
 /// Series of their own, which nobody reads.
 pub(crate) fn metrics() -> StateMetrics {
     all_metrics().state

@@ -10,7 +10,7 @@ use task_mcp_test_servers::RedisServer;
 
 use crate::bus::Outgoing;
 use crate::records::Records;
-use crate::testing::{BASE, connection, eventually, metrics};
+use crate::testing::{BASE, connection, eventually, in_every_place, metrics};
 use crate::{NewTask, State, StateError, TaskStatus, Transition};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -59,22 +59,7 @@ fn in_redis() -> Pair {
     Pair::over(records, server)
 }
 
-/// Runs every promise over every place of records.
-macro_rules! promises {
-    ($($promise:ident),+ $(,)?) => {
-        mod memory {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::in_memory()).await; })+
-        }
-        mod files {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::in_files()).await; })+
-        }
-        mod redis {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::in_redis()).await; })+
-        }
-    };
-}
-
-promises!(
+in_every_place!(
     changes_of_a_session_add_up,
     a_session_has_limits,
     what_was_revoked_is_so_everywhere,

@@ -16,6 +16,16 @@ fn noise(random: &mut rand::rngs::StdRng, bytes: usize) -> String {
     (0..bytes).map(|_| char::from(random.random_range(b' '..b'~'))).collect()
 }
 
+/// Waits until entries are kept again, in the file of another generation.
+async fn goes_on_with_the_next_file(fixture: &Fixture) {
+    eventually("the next file is in use", async || {
+        let _ = fixture.found("k").await;
+        fixture.tier.store(&key("k"), fixture.entry("w"), None).await.ok()
+    })
+    .await;
+    assert_eq!(fixture.found("k").await.unwrap().value, value("w"));
+}
+
 fn gauge(scoreboard: &Scoreboard, name: &str) -> i64 {
     match scoreboard.total(scoreboard.find(name, &[]).unwrap()) {
         Some(Sample::Gauge(value)) => value,
@@ -116,12 +126,7 @@ async fn entries_that_are_not_what_was_stored_are_misses_and_after_some_the_file
     }
     assert_eq!(faults(&fixture.scoreboard, "corrupt"), 8);
     assert_eq!(fixture.commons.cache_generation(), 1);
-    eventually("the next file is in use", async || {
-        let _ = fixture.found("k").await;
-        fixture.tier.store(&key("k"), fixture.entry("w"), None).await.ok()
-    })
-    .await;
-    assert_eq!(fixture.found("k").await.unwrap().value, value("w"));
+    goes_on_with_the_next_file(&fixture).await;
 }
 
 #[tokio::test]
@@ -178,12 +183,7 @@ async fn a_file_whose_head_was_overwritten_is_left_for_a_new_one() {
         assert!(matches!(fixture.tier.look(&key("k"), &tags()).await, Looked::Untrusted));
     }
     assert_eq!(fixture.commons.cache_generation(), 1);
-    eventually("the next file is in use", async || {
-        let _ = fixture.found("k").await;
-        fixture.tier.store(&key("k"), fixture.entry("w"), None).await.ok()
-    })
-    .await;
-    assert_eq!(fixture.found("k").await.unwrap().value, value("w"));
+    goes_on_with_the_next_file(&fixture).await;
 }
 
 #[tokio::test]

@@ -33,14 +33,20 @@ async fn old_everywhere(one: &Process, two: &Process, name: &str) {
     assert_eq!(one.text(name).await.as_deref(), Some("old"));
 }
 
+/// Two processes of a machine, both of which hold the entry `old` under `k`.
+async fn two_with_an_old_entry(url: &str, coherence: Coherence) -> (Machinery, Process) {
+    let one = machine(url, coherence);
+    let two = one.sibling();
+    one.settled().await;
+    old_everywhere(&one, &two, "k").await;
+    (one, two)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flushed_server_revives_nothing() {
     for coherence in KINDS {
         let server = RedisServer::start();
-        let one = machine(&server.url(), coherence);
-        let two = one.sibling();
-        one.settled().await;
-        old_everywhere(&one, &two, "k").await;
+        let (one, two) = two_with_an_old_entry(&server.url(), coherence).await;
         // The epoch is back at that of the entry in memory after this.
         one.bump("k").await;
         server.flush();
@@ -54,10 +60,7 @@ async fn a_flushed_server_revives_nothing() {
 async fn a_server_restarted_empty_revives_nothing() {
     for coherence in KINDS {
         let mut server = RedisServer::start();
-        let one = machine(&server.url(), coherence);
-        let two = one.sibling();
-        one.settled().await;
-        old_everywhere(&one, &two, "k").await;
+        let (one, two) = two_with_an_old_entry(&server.url(), coherence).await;
         one.bump("k").await;
         server.restart();
         never_again(&two, "k", "old").await;
@@ -69,10 +72,7 @@ async fn a_server_restarted_empty_revives_nothing() {
 async fn a_server_restarted_without_its_last_writes_revives_nothing() {
     for coherence in KINDS {
         let mut server = RedisServer::builder().append_only().start();
-        let one = machine(&server.url(), coherence);
-        let two = one.sibling();
-        one.settled().await;
-        old_everywhere(&one, &two, "k").await;
+        let (one, two) = two_with_an_old_entry(&server.url(), coherence).await;
         // What follows is not in the file any more.
         server.tell::<()>(&["CONFIG", "SET", "appendonly", "no"]);
         one.bump("k").await;
@@ -91,10 +91,7 @@ async fn behind(coherence: Coherence) -> (RedisServer, RedisServer, Proxy, Machi
     let replica = RedisServer::builder().replica_of(&master).start();
     replica.wait_for_master();
     let proxy = Proxy::to(master.port()).await;
-    let one = machine(&proxy.url(), coherence);
-    let two = one.sibling();
-    one.settled().await;
-    old_everywhere(&one, &two, "k").await;
+    let (one, two) = two_with_an_old_entry(&proxy.url(), coherence).await;
     let replicas: u64 = master.tell(&["WAIT", "1", "5000"]);
     assert_eq!(replicas, 1);
     replica.tell::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
@@ -155,10 +152,7 @@ async fn a_server_that_would_refuse_a_bump_is_not_read() {
 async fn an_evicted_set_of_epochs_revives_nothing() {
     for coherence in KINDS {
         let server = RedisServer::builder().max_memory(0, "allkeys-lru").start();
-        let one = machine(&server.url(), coherence);
-        let two = one.sibling();
-        one.settled().await;
-        old_everywhere(&one, &two, "k").await;
+        let (one, two) = two_with_an_old_entry(&server.url(), coherence).await;
         one.bump("k").await;
         server.tell::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
         eventually("everything is evicted", async || {
@@ -177,10 +171,7 @@ async fn an_evicted_set_of_epochs_revives_nothing() {
 async fn epochs_that_go_back_end_the_incarnation() {
     for coherence in KINDS {
         let server = RedisServer::start();
-        let one = machine(&server.url(), coherence);
-        let two = one.sibling();
-        one.settled().await;
-        old_everywhere(&one, &two, "k").await;
+        let (one, two) = two_with_an_old_entry(&server.url(), coherence).await;
         one.bump("k").await;
         server.tell::<()>(&["HDEL", &one.tier.keys.epochs, &Tag::new("k").cell().to_string()]);
         never_again(&two, "k", "old").await;

@@ -1,12 +1,8 @@
 //! Keys of the cache that somebody else has written to: what lies there is taken for missing and replaced, and nothing else
 //! suffers.
 
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
-
 use task_mcp_telemetry::names;
-use task_mcp_test_servers::RedisServer;
-use tracing_subscriber::fmt::MakeWriter;
+use task_mcp_test_servers::{Log, RedisServer};
 
 use super::keys::INCARNATION;
 use super::*;
@@ -93,36 +89,6 @@ async fn an_epoch_that_is_no_number_ends_the_incarnation() {
     one.put("k", "v").await.unwrap();
     assert_eq!(one.text("k").await.as_deref(), Some("v"), "a field that is nobody's changes nothing");
     assert_eq!(connects(&one), before, "the connection is as good as before");
-}
-
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines(&self, what: &str) -> usize {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).lines().filter(|line| line.contains(what)).count()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }
 
 // One thread: the subscriber is that of the test's thread, and everything runs on it.

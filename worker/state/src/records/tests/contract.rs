@@ -6,24 +6,9 @@ use task_mcp_test_servers::RedisServer;
 use tokio::runtime::Builder;
 
 use super::*;
-use crate::testing::eventually;
+use crate::testing::{eventually, in_every_place};
 
-/// Runs every promise in every place.
-macro_rules! contract {
-    ($($promise:ident),+ $(,)?) => {
-        mod memory {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::in_memory()).await; })+
-        }
-        mod files {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::in_files()).await; })+
-        }
-        mod redis {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::in_redis()).await; })+
-        }
-    };
-}
-
-contract!(
+in_every_place!(
     what_was_put_is_found_and_only_there,
     what_has_ended_is_not_there,
     only_the_first_of_many_is_inserted,
