@@ -13,7 +13,7 @@
 //! - `seat.rs`   the row of one process
 //! - `series.rs` handles on one metric of one seat, and samples
 //! - `fold.rs`   takes the counts of an older scoreboard over
-//! - `commons/`  tag epochs, leases, rate limits, connections by address and in all
+//! - `commons/`  tag epochs (own and remote), leases, rate limits, connections by address and in all, generation of the cache's file
 //! - `clock.rs`  the clock of heartbeats, leases and rates
 //! - `error.rs`  what can fail
 //!
@@ -43,7 +43,12 @@
 //! | theoretical arrival time of a principal, with its tag | any process (compare-and-exchange) | sequentially consistent | kept; past by itself |
 //! | owner of a row of connections by address | its process, from 0; after it was reaped the supervisor (`forget`) | sequentially consistent | the row counts until `forget` |
 //! | connections in a row, of an address and in all | the row's owner; after it was reaped the supervisor (`forget`) | sequentially consistent | given back by `forget` |
-//! | epoch incarnation | creator, before it shares the descriptor | plain | kept for the life of the memfd |
+//! | fence of a lease | any process (compare-and-exchange, then a store) | acquire-release | odd until the supervisor's `forget` |
+//! | key, owner and end of a lease | whoever holds its fence odd | release / acquire | its end passes; `forget` clears them |
+//! | rows of connections ever taken | any process (`fetch_max`) | sequentially consistent | kept |
+//! | remote epochs, trust, membership | see `commons/remote.rs` | see there | see there |
+//! | generation of the embedded cache | any process (compare-and-exchange) | acquire-release | kept; it was raised or it was not |
+//! | incarnation of the commons | creator, before it shares the descriptor | plain | kept for the life of the memfd |
 
 mod board;
 mod clock;
