@@ -8,7 +8,7 @@
 //! - `connection`: one connection; `identity`: which server is at its other end
 //! - `keeper`: the task that makes it, watches it, and makes it anew; `backoff`: how long it waits in between
 //! - `breaker`: when a server is left alone
-//! - `ask`: a command within a time; `commands`: what is asked; `refusal`: what follows from an error of the server
+//! - `ask`: a command within a time; `commands`: what is asked; `script`: by hash or text; `refusal`: what follows from an error of the server
 //! - `subscription`, `pushes`: channels listened to, on a connection of their own
 //! - `status`, `error`: how it stands, and what went wrong
 //!
@@ -38,6 +38,7 @@ mod place;
 mod pushes;
 mod redis_handle;
 mod refusal;
+mod script;
 mod slot;
 mod status;
 mod subscription;
@@ -49,5 +50,6 @@ pub use commands::Commands;
 pub use error::{RedisError, Unreachable};
 pub use identity::ServerId;
 pub use redis_handle::{Purpose, Redis};
+pub use script::Script;
 pub use status::{ConnectionStatus, Status};
 pub use subscription::{Heard, Subscription};

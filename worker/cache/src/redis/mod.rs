@@ -44,10 +44,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, FromRedisValue, cmd};
+use redis::{Cmd, FromRedisValue};
 use task_mcp_config::Settings;
 use task_mcp_config::settings::Coherence;
-use task_mcp_redis::{Answer, Commands, Purpose, Redis, RedisError};
+use task_mcp_redis::{Answer, Commands, Purpose, Redis, RedisError, Script};
 use task_mcp_scoreboard::Commons;
 use task_mcp_telemetry::{CacheFault, CacheMetrics, RedisMetrics};
 
@@ -55,7 +55,7 @@ use self::keys::Keys;
 use self::machine::Machine;
 use self::members::GRACE_MS;
 use self::memory::Memory;
-use self::scripts::{Script, Scripts};
+use self::scripts::Scripts;
 use self::standing::Watch;
 use crate::operations::Health;
 use crate::tier::{Entry, Lease, Looked, Tier, Token};
@@ -144,8 +144,7 @@ impl RedisTier {
         self.redis.ask(commands, self.left(began)).await.map_err(|error| fault(&error))
     }
 
-    /// Runs a script: by its hash and, if the server does not know it yet, by its text. `arguments` are added to the
-    /// command.
+    /// Runs a script; `arguments` adds what follows the keys.
     async fn run<T: FromRedisValue + Send>(
         &self,
         script: &Script,
@@ -153,19 +152,7 @@ impl RedisTier {
         arguments: impl Fn(&mut Cmd),
         budget: Duration,
     ) -> Result<Answer<T>, CacheFault> {
-        let began = Instant::now();
-        let command = |name, what: &str| {
-            let mut command = cmd(name);
-            command.arg(what).arg(keys.len()).arg(keys);
-            arguments(&mut command);
-            command
-        };
-        let text = match self.redis.ask(command("EVALSHA", &script.hash), budget).await {
-            Err(error) if error.code().as_deref() == Some("NOSCRIPT") => command("EVAL", script.text),
-            other => return other.map_err(|error| fault(&error)),
-        };
-        let left = budget.saturating_sub(began.elapsed());
-        self.redis.ask(text, left).await.map_err(|error| fault(&error))
+        self.redis.run(script, keys, arguments, budget).await.map_err(|error| fault(&error))
     }
 
     /// Counts what went wrong. What is wrong with entries is also said, once: it is for an operator to look into, and

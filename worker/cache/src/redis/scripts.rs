@@ -5,18 +5,7 @@
 //! servers alike). Numbers of 2^53 and more lose their last digits in Lua; epochs and tokens stay below that for
 //! centuries.
 
-/// A script, and the name under which a server that has run it knows it (SHA-1).
-#[derive(Debug)]
-pub(super) struct Script {
-    pub(super) text: &'static str,
-    pub(super) hash: String,
-}
-
-impl Script {
-    fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
-    }
-}
+use task_mcp_redis::Script;
 
 /// The scripts, with their hashes.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use task_mcp_redis::{Redis, RedisError};
+use redis::Cmd;
+use task_mcp_redis::{Redis, RedisError, Script};
 use task_mcp_scoreboard::{Quota, Rated};
 
 use crate::outage::Outage;
@@ -39,14 +40,14 @@ pub(crate) struct SharedRates {
     redis: Redis,
     /// With the braces that put all keys of the state into one slot of a cluster.
     prefix: Arc<str>,
-    script: Arc<redis::Script>,
+    script: Arc<Script>,
     outage: Arc<Outage>,
 }
 
 impl SharedRates {
     /// The limits in this Redis. `prefix` begins every key.
     pub(crate) fn new(redis: Redis, prefix: &str) -> Self {
-        let script = Arc::new(redis::Script::new(SCRIPT));
+        let script = Arc::new(Script::new(SCRIPT));
         Self { redis, prefix: prefix.into(), script, outage: Arc::default() }
     }
 
@@ -66,18 +67,8 @@ impl SharedRates {
 
     async fn ask(&self, payer: &blake3::Hash, quota: Quota, cost: u64) -> Result<Rated, RedisError> {
         let key = format!("{}:rate:{}", self.prefix, payer.to_hex().get(..32).unwrap_or_default());
-        let command = |name: &str, script: &str| {
-            let mut command = redis::cmd(name);
-            command.arg(script).arg(1).arg(&key).arg(quota.period_us).arg(quota.burst).arg(cost);
-            command
-        };
-        let answer = match self.redis.ask(command("EVALSHA", self.script.get_hash()), BUDGET).await {
-            // It was not asked for anything yet, or was restarted: it learns the script with this call.
-            Err(error) if error.code().as_deref() == Some("NOSCRIPT") => {
-                self.redis.ask(command("EVAL", SCRIPT), BUDGET).await
-            }
-            answer => answer,
-        };
+        let arguments = |command: &mut Cmd| _ = command.arg(quota.period_us).arg(quota.burst).arg(cost);
+        let answer = self.redis.run(&self.script, &[&key], arguments, BUDGET).await;
         let (passes, number, reset_us): (u8, u64, u64) = answer?.value;
         Ok(match passes {
             0 => Rated::Refused { retry_us: number, reset_us },

@@ -13,6 +13,7 @@ mod topologies;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::cmd;
 use task_mcp_config::settings::Secret;
 use task_mcp_scoreboard::Scoreboard;
 use task_mcp_test_servers::RedisServer;

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Script};
-use task_mcp_redis::{Redis, RedisError};
+use redis::{Cmd, Pipeline};
+use task_mcp_redis::{Redis, RedisError, Script};
 
 use super::operation::{Change, Condition, Write, Written};
 use super::record::{Kind, Record, Version, now_ms};
@@ -62,20 +62,13 @@ impl Remote {
             }
             Change::Remove => ("remove", Vec::new(), 0),
         };
-        let call = |command: &str, script: &str| {
-            let mut call = redis::cmd(command);
-            call.arg(script).arg(3).arg(self.record(kind, key)).arg(self.names(kind)).arg(self.ends(kind));
+        let keys = [self.record(kind, key), self.names(kind), self.ends(kind)];
+        let keys = keys.each_ref().map(String::as_str);
+        let arguments = |call: &mut Cmd| {
             call.arg(condition).arg(&version.0.to_be_bytes()).arg(change).arg(record.as_slice()).arg(lives_ms).arg(key);
-            call
         };
-        let asked = self.redis.ask::<(i64, Option<Vec<u8>>)>(call("EVALSHA", self.script.get_hash()), limit).await;
-        let (made, there) = match asked {
-            // A server that was restarted does not know it yet.
-            Err(error) if error.code().as_deref() == Some("NOSCRIPT") => {
-                self.ask(call("EVAL", include_str!("write.lua")), limit).await?
-            }
-            asked => asked.map_err(|error| told(error, limit))?.value,
-        };
+        let answer = self.redis.run(&self.script, &keys, arguments, limit).await;
+        let (made, there): (i64, Option<Vec<u8>>) = answer.map_err(|error| told(error, limit))?.value;
         let there = there.as_deref().map(read).transpose()?;
         Ok(if made == 1 { Written::Done(there) } else { Written::Refused(there) })
     }
