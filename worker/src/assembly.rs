@@ -60,10 +60,9 @@ impl Assembly {
         memory: &Memory,
         threads: usize,
     ) -> Result<Self, WorkerError> {
-        Self::join(settings, tools, memory, threads, |metrics| {
-            let id = store_id(settings);
+        Self::join(settings, tools, memory, threads, |metrics, store_id| {
             let cache =
-                Cache::open(settings, &id, &memory.commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
+                Cache::open(settings, store_id, &memory.commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
             let state = State::open(settings, &memory.commons, metrics.state.clone(), metrics.state_redis.clone())?;
             Ok((cache, state))
         })
@@ -74,7 +73,7 @@ impl Assembly {
     /// # Errors
     /// As [`Assembly::new`].
     pub fn alone(settings: &Settings, tools: Vec<Arc<dyn Tool>>, memory: &Memory) -> Result<Self, WorkerError> {
-        Self::join(settings, tools, memory, 1, |metrics| {
+        Self::join(settings, tools, memory, 1, |metrics, _| {
             Ok((Cache::none(&memory.commons, metrics.cache.clone()), State::alone(metrics.state.clone())))
         })
     }
@@ -84,11 +83,12 @@ impl Assembly {
         tools: Vec<Arc<dyn Tool>>,
         memory: &Memory,
         threads: usize,
-        open: impl FnOnce(&Metrics) -> Result<(Cache, State), WorkerError>,
+        open: impl FnOnce(&Metrics, &str) -> Result<(Cache, State), WorkerError>,
     ) -> Result<Self, WorkerError> {
         let inventory = Inventory::with(&tools);
         let metrics = Metrics::bind(&memory.scoreboard, &memory.seat, &inventory.names(), inventory.codes())?;
-        let (cache, state) = open(&metrics)?;
+        let store_id = store_id(settings);
+        let (cache, state) = open(&metrics, &store_id)?;
         let epochs = Arc::new(TreeEpoch::new(memory.commons.epochs()));
         let pool = Pool::start(threads, settings.tools.queue as usize, &metrics.tools).map_err(WorkerError::Pool)?;
         let offload: Arc<dyn Offload> = Arc::new(pool.clone());
@@ -96,7 +96,7 @@ impl Assembly {
             StoreOptions { document_bytes: settings.store.document_bytes, changes: settings.store.changes as usize };
         let store: Arc<dyn Store> = Arc::new(FilesStore::open(&settings.store.root, options, epochs, offload)?);
         let registry = Arc::new(Registry::new(builtin_tools(&store).into_iter().chain(tools).collect())?);
-        let backing = Backing { store_id: store_id(settings), cache: cache.clone(), ledger: state.ledger().clone() };
+        let backing = Backing { store_id, cache: cache.clone(), ledger: state.ledger().clone() };
         let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone(), backing);
         let scoreboard = memory.scoreboard.clone();
         Ok(Self { store, registry, scoreboard, metrics, cache, state, executor, pool })

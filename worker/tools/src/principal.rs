@@ -1,7 +1,7 @@
 //! Who calls, and whose results are whose.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use task_mcp_cache::Key;
 
@@ -43,7 +43,8 @@ impl Principal {
 
     /// The one everybody is where no token is asked for.
     pub fn anonymous() -> Self {
-        Self::new("anonymous")
+        static ANONYMOUS: LazyLock<Principal> = LazyLock::new(|| Principal::new("anonymous"));
+        ANONYMOUS.clone()
     }
 
     /// Its name: stable, and never a secret.

@@ -66,8 +66,8 @@ impl RedisTier {
         began: Instant,
     ) -> Result<Looked, CacheFault> {
         if let Some(held) = held.filter(|held| held.stamps.incarnation == known.incarnation) {
-            let mut question = self.question();
-            let answer: Answer<EpochsOnly> = self.within(self.epochs_of(&mut question, known), began).await?;
+            let question = self.with_epochs(self.question(), known);
+            let answer: Answer<EpochsOnly> = self.within(question, began).await?;
             let (time, members, fields, _) = answer.value;
             if !all_there(members, time) {
                 return Ok(Looked::Untrusted);
@@ -84,11 +84,12 @@ impl RedisTier {
             self.memory.remove(key);
         }
         let mut both = self.question();
-        both.cmd("GETRANGE").arg(self.keys.entry(key)).arg(0).arg(self.entry_bytes.saturating_add(ENTRY_EXTRA_BYTES));
-        both.cmd("PTTL").arg(self.keys.entry(key));
+        let place = self.keys.entry(key);
+        both.cmd("GETRANGE").arg(&place).arg(0).arg(self.entry_bytes.saturating_add(ENTRY_EXTRA_BYTES));
+        both.cmd("PTTL").arg(&place);
         // What is of another kind in the place of the entry is no reason not to store one there.
         both.ignore_errors();
-        let answer: Answer<Both> = self.within(self.epochs_of(&mut both, known), began).await?;
+        let answer: Answer<Both> = self.within(self.with_epochs(both, known), began).await?;
         let (time, members, bytes, left_ms, fields, lasts) = answer.value;
         understood::<i64>(lasts)?;
         if !all_there(understood(members)?, understood(time)?) {
@@ -124,12 +125,13 @@ impl RedisTier {
     /// Adds the question for the epochs. It comes after that for the entry: what was true then is what counts. The last
     /// command changes nothing (the key never expires), but it is a write: a server that would refuse a bump, because
     /// it is no master any more, has too few replicas or a broken disk, refuses the read too.
-    fn epochs_of<'a>(&self, pipeline: &'a mut Pipeline, stamps: &Stamps) -> &'a mut Pipeline {
+    fn with_epochs(&self, mut pipeline: Pipeline, stamps: &Stamps) -> Pipeline {
         pipeline.cmd("HMGET").arg(&self.keys.epochs).arg(INCARNATION);
         for (cell, _) in &stamps.epochs {
             pipeline.arg(*cell);
         }
-        pipeline.cmd("PERSIST").arg(&self.keys.epochs)
+        pipeline.cmd("PERSIST").arg(&self.keys.epochs);
+        pipeline
     }
 
     /// The stamps of an answer, if they can be trusted.
