@@ -8,7 +8,6 @@ use task_mcp_cache::Cache;
 use task_mcp_changes::Store;
 use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::{Scoreboard, Seat};
-use task_mcp_state::Bus;
 use task_mcp_state::{RateLimits, State};
 use task_mcp_telemetry::{Metrics, Readiness};
 use task_mcp_tools::{Executor, Pool};
@@ -30,7 +29,6 @@ pub(crate) struct App {
     pub(crate) rates: RateLimits,
     /// What outlives this process.
     pub(crate) state: State,
-    pub(crate) bus: Bus,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,

@@ -111,7 +111,7 @@ async fn serve(
     let exit = {
         let mut drained = pin!(drain(&app, &handle, lame_duck, deadline));
         let mut listens = true;
-        let outbox = app.bus.outbox();
+        let outbox = app.state.bus().outbox();
         loop {
             tokio::select! {
                 exit = &mut drained => break exit,
@@ -129,7 +129,7 @@ async fn serve(
 
 /// Does what the supervisor says until it asks for a drain; `None` when it is gone.
 async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
-    let outbox = app.bus.outbox();
+    let outbox = app.state.bus().outbox();
     loop {
         match happens(link, &outbox).await {
             Happened::Told(told) => {
@@ -145,7 +145,7 @@ async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duratio
 
 /// Does what the supervisor said; what a drain is given, if it is to be one.
 async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
-    match heed(told, logs, &app.bus)? {
+    match heed(told, logs, app.state.bus())? {
         Order::Drain(deadline) => return Some(deadline),
         Order::Apply { revision, settings } => {
             app.live.store(Arc::new(Live::new(&settings)));
@@ -193,9 +193,8 @@ fn build_app(
         pool: assembly.pool,
         store: assembly.store,
         cache: assembly.cache,
-        bus: assembly.state.bus().clone(),
-        state: assembly.state.clone(),
         rates: assembly.state.rate_limits(commons),
+        state: assembly.state,
         gate,
         live: ArcSwap::from_pointee(Live::new(settings)),
         readiness,

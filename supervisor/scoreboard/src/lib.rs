@@ -14,7 +14,7 @@
 //! - `series.rs` handles on one metric of one seat, and samples
 //! - `fold.rs`   takes the counts of an older scoreboard over
 //! - `commons/`  tag epochs (own and remote), leases, rate limits, connections by address and in all, generation of the cache's file
-//! - `clock.rs`  the clock of heartbeats, leases and rates
+//! - `clock.rs`  the clock of heartbeats, leases and rates, and the time of day
 //! - `error.rs`  what can fail
 //!
 //! # Invariants
@@ -62,7 +62,7 @@ mod seat;
 mod series;
 
 pub use board::{Scoreboard, Totals};
-pub use clock::{monotonic_ms, monotonic_us};
+pub use clock::{monotonic_ms, monotonic_us, unix_ms};
 pub use commons::{
     AddressKey, AddressRow, Addresses, Commons, EPOCH_CELLS, Epochs, Fence, Held, Leased, Leases, Membership, Place,
     Quota, Rated, Rates, Remote, RemoteTrust,

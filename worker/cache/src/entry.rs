@@ -22,9 +22,10 @@
 //!
 //! Bytes from a tier are not trusted: anything may be in them, and what is not an entry of this form is a fault, never a panic.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
+pub(crate) use task_mcp_scoreboard::unix_ms;
 use task_mcp_telemetry::CacheFault;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -74,12 +75,6 @@ pub(crate) fn freshness(created_ms: u64, fresh: Duration, stale: Duration, now_m
 /// From when on an entry may not be answered any more, in milliseconds since 1970.
 pub(crate) fn over_ms(created_ms: u64, fresh: Duration, stale: Duration) -> u64 {
     created_ms.saturating_add(milliseconds(fresh).into()).saturating_add(milliseconds(stale).into())
-}
-
-/// Milliseconds since 1970 by the system's clock.
-pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The bytes of an entry under a key. A body of `compress_bytes` or more is compressed if that saves an eighth; 0 compresses none.

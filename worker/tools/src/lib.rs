@@ -8,6 +8,7 @@
 //! - `arguments`: the JSON text of a call, read strictly; `canonical`: one text for all ways to write it
 //! - `executor`: the one path every call takes, whatever dialect it came in
 //! - `panics`: in a tool an error of one call, elsewhere the end of the process
+//! - `slots`: how many calls of one tool run, and how much is not finished
 //! - `pool`: bounded threads for work that blocks or computes
 //! - `builtin`: the tools over OpenSpec changes
 //!
@@ -31,6 +32,7 @@ pub mod panics;
 mod pool;
 mod principal;
 mod registry;
+mod slots;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod testing;

@@ -10,6 +10,7 @@ use task_mcp_changes::{Offload, OffloadFull};
 use task_mcp_telemetry::ToolMetrics;
 
 use crate::panics::guarded;
+use crate::slots::Slot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -52,25 +53,9 @@ impl Pool {
     }
 }
 
-/// A job between its submission and its end, whatever that is.
-struct Unfinished(Arc<AtomicUsize>);
-
-impl Unfinished {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Offload for Pool {
     fn submit(&self, job: Job) -> Result<(), OffloadFull> {
-        let unfinished = Unfinished::new(&self.unfinished);
+        let unfinished = Slot::beyond_limits(&self.unfinished);
         let counted = Box::new(move || {
             let _unfinished = unfinished;
             job();

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use task_mcp_mcp::ToolDescription;
 
 use crate::error::code;
-use crate::executor::Slots;
+use crate::slots::Slots;
 use crate::tool::{CachePolicy, Tool};
 
 /// Why tools cannot be registered.

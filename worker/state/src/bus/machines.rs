@@ -77,16 +77,9 @@ impl Machines {
     /// Hands on what other machines publish, for ever: for one process of an instance.
     pub(crate) async fn hand_on(&self, bus: &Bus) {
         let outage = Outage::default();
-        let mut subscription = loop {
-            match self.redis.subscribe(std::slice::from_ref(&self.channel)).await {
-                Ok(subscription) => break subscription,
-                Err(error) => {
-                    if outage.failed() {
-                        tracing::warn!(error = %error, "Events of other machines cannot be heard; it is tried again.");
-                    }
-                    sleep(PAUSE_MAX).await;
-                }
-            }
+        // It fails only without a channel; a server that is away is looked for again and again.
+        let Ok(mut subscription) = self.redis.subscribe(std::slice::from_ref(&self.channel)).await else {
+            return std::future::pending().await;
         };
         let mut is_lost = false;
         let mut understands = true;

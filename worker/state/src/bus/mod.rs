@@ -17,14 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use task_mcp_telemetry::StateMetrics;
 
+pub use task_mcp_link::{PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX};
+
 pub use self::outbox::{Outbox, Outgoing};
 use self::subscription::Queue;
 pub use self::subscription::{Heard, Subscription};
-
-/// Longest topic, in bytes.
-pub const TOPIC_BYTES_MAX: usize = 256;
-/// Longest payload, in bytes.
-pub const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 
 /// The bus of one process. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]

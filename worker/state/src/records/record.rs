@@ -1,8 +1,10 @@
 //! What a record is, and its form in storage.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+/// Records outlive processes and the machine's uptime.
+pub(crate) use task_mcp_scoreboard::unix_ms as now_ms;
 
 /// A namespace of records. Its name is part of what is stored and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +112,6 @@ impl Record {
             value: Bytes::copy_from_slice(value),
         })
     }
-}
-
-/// Now, in milliseconds since the Unix epoch: records outlive the processes and the machine's uptime.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When something ends that begins now.

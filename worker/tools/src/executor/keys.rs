@@ -1,7 +1,5 @@
 //! What names a call: for the cache, for the ledger, for people.
 
-use std::fmt::Write;
-
 use task_mcp_cache::Key;
 
 use super::Executor;
@@ -67,13 +65,11 @@ pub(super) fn for_ledger(executor: &Executor, admitted: &Admitted, key: &Idempot
     let tool = entry.name.as_bytes();
     // Hashed: what a client calls a key is nobody's business.
     let hash = Key::of(&[b"idempotency", store, call.principal.person(), tool, key.as_str().as_bytes()]);
-    let mut text = String::with_capacity(64);
-    let _ = write!(text, "{hash}");
     let mut hasher = blake3::Hasher::new_derive_key(FINGERPRINT);
     let mut canonical = Vec::new();
     canonical::write(arguments, &mut canonical);
     hasher.update(tool);
     hasher.update(b"\0");
     hasher.update(&canonical);
-    (text, *hasher.finalize().as_bytes())
+    (hash.to_string(), *hasher.finalize().as_bytes())
 }

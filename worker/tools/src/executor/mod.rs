@@ -5,7 +5,7 @@
 //! - `read`: calls that read: from the cache, with who computes the same, or by themselves, within the deadline
 //! - `write`: calls that write: a task of its own, which ends though its caller has left
 //! - `once`: writes with an idempotency key; `record`: an answer as the ledger keeps it
-//! - `slots`: how many calls of one tool run; `outcome`: what they came to; `refusals`: what callers are told
+//! - `outcome`: what calls came to; `refusals`: what callers are told
 //!
 //! The rate is limited by the public listener before it reads the body, because a refusal must cost less than a call; a
 //! call that comes another way, as from a command line, has no rate.
@@ -17,7 +17,6 @@ mod path;
 mod read;
 mod record;
 mod refusals;
-mod slots;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -36,8 +35,6 @@ use tokio::sync::watch;
 
 use crate::error::ToolError;
 use crate::registry::Registry;
-
-pub(crate) use slots::Slots;
 
 /// What one call may cost.
 #[derive(Debug, Clone, Copy)]

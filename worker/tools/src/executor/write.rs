@@ -7,10 +7,10 @@ use task_mcp_mcp::CallResult;
 
 use super::outcome::fragments;
 use super::path::Admitted;
-use super::slots::Slot;
 use super::{Answer, Executor, refusals};
 use crate::error::ToolError;
 use crate::panics::Panicked;
+use crate::slots::Slot;
 use crate::tool::Aftermath;
 
 /// What a write came to.
