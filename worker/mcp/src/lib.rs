@@ -12,6 +12,7 @@
 //! - `headers`: the request headers of the protocol, and how they must agree with the body
 //! - `error`: protocol errors: code, text, data, HTTP status
 //! - `catalog`: what the server tells of itself and its tools, serialised once
+//! - `sealed`: what clients keep for the server: session ids, `requestState`, ids of questions
 //! - `reply`: answers as bytes; results are wrapped, never parsed again
 //!
 //! # Invariants
@@ -20,6 +21,7 @@
 //! - Every answer is one compact JSON object on one line.
 //! - All messages are ours rather than rmcp's: the hot path borrows from the body and writes a result's bytes once.
 
+mod capabilities;
 mod catalog;
 mod depth;
 mod engine;
@@ -29,7 +31,9 @@ mod message;
 mod meta;
 mod reply;
 mod revision;
+pub mod sealed;
 
+pub use capabilities::{Capability, ClientCapabilities, TASKS_EXTENSION};
 pub use catalog::{Catalog, CatalogError, ServerInfo, ToolAnnotations, ToolDescription};
 pub use depth::exceeds_depth;
 pub use engine::{Engine, Route, ToolCall};
