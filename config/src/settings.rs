@@ -195,6 +195,10 @@ pub struct State {
     pub timeout_ms: u64,
     /// How long the first answer to an idempotency key is kept, in seconds.
     pub idempotency_ttl_s: u64,
+    /// How long a session of a legacy client may last, in seconds.
+    pub session_ttl_s: u64,
+    /// How long it may be left unused, in seconds.
+    pub session_idle_s: u64,
 }
 
 /// Where state that outlives a worker is kept.
