@@ -15,8 +15,6 @@ mod keyring;
 mod question;
 mod round;
 mod session;
-#[cfg(test)]
-mod tests;
 
 pub use error::{KeyringError, SealError};
 pub use keyring::{KEYS_MAX, Keyring, Purpose, SECRET_BYTES_MIN};

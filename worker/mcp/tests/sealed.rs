@@ -1,10 +1,13 @@
 //! Nothing is taken back but what was sealed, by those and for that which it was sealed for.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::{Capability, ClientCapabilities, Revision};
+use task_mcp_mcp::sealed::{
+    KEYS_MAX, Keyring, KeyringError, Purpose, QUESTION_ID_BYTES, REQUEST_STATE_BYTES_MAX, Round, RoundCall,
+    SESSION_TOKEN_BYTES_MAX, SealError, SealedSession, random_id,
+};
+use task_mcp_mcp::{Capability, ClientCapabilities, Era, Revision};
 
 const NOW: u64 = 1_800_000_000_000;
 
@@ -47,7 +50,7 @@ fn opens(ring: &Keyring, text: &[u8]) -> bool {
 fn a_session_comes_back_as_it_was_and_its_id_is_visible_ascii_whatever_the_client_is_called() {
     let ring = ring(&["a"]);
     for name in ["", "client", &"x".repeat(1_000), &"\u{1f600}".repeat(1_000), "\u{0}\r\n"] {
-        for revision in Revision::ALL.into_iter().filter(|revision| revision.era() == crate::Era::Legacy) {
+        for revision in Revision::ALL.into_iter().filter(|revision| revision.era() == Era::Legacy) {
             let given = SealedSession {
                 client_name: name.to_owned(),
                 client_version: name.to_owned(),
