@@ -79,6 +79,7 @@ mod recycle;
 mod reload;
 mod rolling;
 mod scarce;
+mod sessions;
 mod settings;
 mod start;
 mod state;
