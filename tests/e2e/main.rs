@@ -36,6 +36,7 @@
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
+//! - `conformance`: the official suite, on one instance, over two, while workers die
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
 //! - `documents`: what the documents say exists
@@ -54,6 +55,7 @@ mod cache_file;
 mod chaos;
 mod clients;
 mod coherence;
+mod conformance;
 mod control;
 mod crash;
 mod crash_loop;

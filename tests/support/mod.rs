@@ -8,6 +8,7 @@
 //! - `dialect`: one tool call in each dialect of the wire, answers brought to one form
 //! - `rpc`: single JSON-RPC messages
 //! - `shared`: instances that share registers, counts and a cache
+//! - `router`: every request at a random instance; `suite`: the official conformance suite
 //! - `control`: the control socket, over one kept connection
 //! - `crowd`: calls over kept connections to many workers, each over a random one
 //! - `load`: requests at a steady rate while something happens to the server
@@ -22,11 +23,13 @@ mod dialect;
 mod load;
 mod metrics;
 mod process;
+mod router;
 mod rpc;
 mod server;
 mod shared;
 mod size;
 mod sockets;
+mod suite;
 mod tree;
 mod wait;
 
@@ -38,10 +41,12 @@ pub use dialect::{Caller, Dialect, Fault};
 pub use load::{Load, steady};
 pub use metrics::Metrics;
 pub use process::{Process, Signal, Usage, signal};
+pub use router::{Loss, Lost, Router};
 pub use rpc::{Answer, META, Session, modern, modern_call};
 pub use server::{Server, runs_in};
 pub use shared::Shared;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};
+pub use suite::{Scenario, Suite};
 pub use tree::Tree;
 pub use wait::{Stalls, eventually};
