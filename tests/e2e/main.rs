@@ -40,7 +40,7 @@
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
 //! - `documents`: what the documents say exists
-//! - `clients`: the official SDKs of Python and TypeScript
+//! - `clients`: SDKs of Python and TypeScript, FastMCP, the inspector, mcpcheck
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, unreachable_pub)]
 
 #[path = "../support/mod.rs"]

@@ -34,7 +34,7 @@ mod tree;
 mod wait;
 
 pub use builder::ServerBuilder;
-pub use command::{finish, run_alone};
+pub use command::{Finished, finish, run_alone};
 pub use control::Control;
 pub use crowd::{Crowd, Random};
 pub use dialect::{Caller, Dialect, Fault};
@@ -47,6 +47,6 @@ pub use server::{Server, runs_in};
 pub use shared::Shared;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};
-pub use suite::{Scenario, Suite};
+pub use suite::{Scenario, Suite, node_of_suite};
 pub use tree::Tree;
 pub use wait::{Stalls, eventually};
