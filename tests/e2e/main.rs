@@ -37,6 +37,8 @@
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
 //! - `conformance`: the official suite, on one instance, over two, while workers die
+//! - `protocol`: what MCP demands and the suite does not check
+//! - `listening`: streams of changes in both eras
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
 //! - `documents`: what the documents say exists
@@ -71,10 +73,12 @@ mod idempotency;
 mod lame_duck;
 mod lane;
 mod limits;
+mod listening;
 mod logs;
 mod metrics;
 mod mix;
 mod outage;
+mod protocol;
 mod recycle;
 mod reload;
 mod rolling;

@@ -6,7 +6,7 @@
 //! - `command`: runs the binary to its end
 //! - `tree`: an `openspec/` tree and its fingerprint
 //! - `dialect`: one tool call in each dialect of the wire, answers brought to one form
-//! - `rpc`: single JSON-RPC messages
+//! - `rpc`: single JSON-RPC messages; `stream`: an answer that is read as it comes
 //! - `shared`: instances that share registers, counts and a cache
 //! - `router`: every request at a random instance; `suite`: the official conformance suite
 //! - `control`: the control socket, over one kept connection
@@ -29,6 +29,7 @@ mod server;
 mod shared;
 mod size;
 mod sockets;
+mod stream;
 mod suite;
 mod tree;
 mod wait;
@@ -42,11 +43,12 @@ pub use load::{Load, steady};
 pub use metrics::Metrics;
 pub use process::{Process, Signal, Usage, signal};
 pub use router::{Loss, Lost, Router};
-pub use rpc::{Answer, META, Session, modern, modern_call};
+pub use rpc::{Answer, META, Session, modern, modern_as, modern_call};
 pub use server::{Server, runs_in};
 pub use shared::Shared;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};
+pub use stream::Stream;
 pub use suite::{Scenario, Suite, node_of_suite};
 pub use tree::Tree;
 pub use wait::{Stalls, eventually};
