@@ -8,7 +8,7 @@ use crate::Extensions;
 
 /// The names and error codes of all tools, in the order in which every process registers them.
 pub(crate) fn inventory(extensions: &Extensions) -> Inventory {
-    Inventory::with(&extensions.tools)
+    Inventory::with(&extensions.additions())
 }
 
 /// The metric series of an instance: what the server counts, then what the supervisor counts.

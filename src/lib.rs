@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use task_mcp_tools::Tool;
+use task_mcp_tools::{Additions, Completer, Prompt, Resources, Tool};
 pub use task_mcp_worker::Faults;
 
 use crate::cli::{Cli, Command};
@@ -37,8 +37,26 @@ use crate::failure::Failure;
 pub struct Extensions {
     /// Tools beside the built-in ones.
     pub tools: Vec<Arc<dyn Tool>>,
+    /// Prompts beside the built-in ones.
+    pub prompts: Vec<Arc<dyn Prompt>>,
+    /// Resources beside the built-in ones.
+    pub resources: Vec<Arc<dyn Resources>>,
+    /// What completes arguments beside what is built in.
+    pub completions: Vec<Arc<dyn Completer>>,
     /// What its workers do wrong on purpose: for tests, and nothing else.
     pub faults: Faults,
+}
+
+impl Extensions {
+    /// All but the faults.
+    fn additions(&self) -> Additions {
+        Additions {
+            tools: self.tools.clone(),
+            prompts: self.prompts.clone(),
+            resources: self.resources.clone(),
+            completions: self.completions.clone(),
+        }
+    }
 }
 
 /// The whole program: reads the arguments, runs one command, and says how it went.

@@ -91,6 +91,12 @@ pub struct Limits {
     pub requests_per_minute: u32,
     /// Requests one principal may send at once; 0 = half as much again as a minute's.
     pub burst: u32,
+    /// Open event streams of one principal in one worker.
+    pub streams_per_principal: u32,
+    /// Resources one stream or session may watch.
+    pub subscriptions: u32,
+    /// What may wait for a client that reads a stream too slowly, in bytes.
+    pub stream_buffer_bytes: u64,
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<String>,
 }
@@ -195,6 +201,14 @@ pub struct State {
     pub timeout_ms: u64,
     /// How long the first answer to an idempotency key is kept, in seconds.
     pub idempotency_ttl_s: u64,
+    /// How long a session may last, in seconds.
+    pub session_ttl_s: u64,
+    /// How long a session may go without a request, in seconds.
+    pub session_idle_s: u64,
+    /// How long a task is kept from its creation, in seconds.
+    pub task_ttl_s: u64,
+    /// How long the events of a stream are kept, in seconds.
+    pub event_ttl_s: u64,
 }
 
 /// Where state that outlives a worker is kept.
@@ -301,6 +315,8 @@ pub struct Tools {
     pub queue: u32,
     /// Calls of one tool that may run in one worker at the same time.
     pub concurrency: u32,
+    /// How long a client may take to answer a question, in seconds.
+    pub ask_timeout_s: u64,
 }
 
 /// Section `[supervisor]`.

@@ -33,7 +33,7 @@ pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Exten
     let seat = scoreboard.seat(0).ok_or(WorkerError::Seat(0)).map_err(failed)?;
     let commons = Commons::create().map_err(|error| failed(error.into()))?;
     let memory = Memory { scoreboard, commons, seat };
-    let parts = Assembly::alone(&settings, extensions.tools, &memory).map_err(failed)?;
+    let parts = Assembly::alone(&settings, &extensions.additions(), &memory).map_err(failed)?;
     if !parts.executor.knows(&arguments.tool) {
         let known: Vec<&str> = parts.registry.names().collect();
         let error = anyhow::anyhow!("no tool is named `{}`; the tools are {}", arguments.tool, known.join(", "));
@@ -49,8 +49,8 @@ pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Exten
             print(&pretty(&structured.unwrap_or_default()))?;
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            print_error(&pretty(&error.to_json()));
+        Err(stop) => {
+            print_error(&pretty(&stop.into_error().to_json()));
             ExitCode::FAILURE
         }
     })

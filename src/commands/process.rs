@@ -21,7 +21,7 @@ const LOGS: Logs = Logs {
 /// Runs a worker process.
 pub(crate) fn worker(boot: &BootArgs, extensions: Extensions) -> Result<ExitCode, Failure> {
     task_mcp_tools::panics::install_hook();
-    finish(run_worker(&inheritance(boot), &build(), extensions.tools, extensions.faults, LOGS))
+    finish(run_worker(&inheritance(boot), &build(), extensions.additions(), extensions.faults, LOGS))
 }
 
 /// Runs the admin process.

@@ -11,7 +11,7 @@ use task_mcp_config::Settings;
 use task_mcp_scoreboard::{Commons, Scoreboard, Seat};
 use task_mcp_state::State;
 use task_mcp_telemetry::Metrics;
-use task_mcp_tools::{Backing, Executor, Inventory, Limits, Pool, Registry, Tool, builtin_tools};
+use task_mcp_tools::{Additions, Backing, Executor, Inventory, Limits, Pool, Registry, RegistryError, builtin_tools};
 
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
@@ -48,19 +48,19 @@ pub struct Memory {
 }
 
 impl Assembly {
-    /// Joins the parts of a process of an instance as `settings` say; within a tokio runtime. `tools` come beside the built-in
-    /// ones; `threads` is what this process gets of the pool.
+    /// Joins the parts of a process of an instance as `settings` say; within a tokio runtime. `additions` come beside
+    /// what is built in; `threads` is what this process gets of the pool.
     ///
     /// # Errors
     /// The tree cannot be opened, tools do not fit together, the scoreboard was planned for others, no threads, or cache and state
     /// cannot be opened.
     pub fn new(
         settings: &Settings,
-        tools: Vec<Arc<dyn Tool>>,
+        additions: &Additions,
         memory: &Memory,
         threads: usize,
     ) -> Result<Self, WorkerError> {
-        Self::join(settings, tools, memory, threads, |metrics, store_id| {
+        Self::join(settings, additions, memory, threads, |metrics, store_id| {
             let cache =
                 Cache::open(settings, store_id, &memory.commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
             let state = State::open(settings, &memory.commons, metrics.state.clone(), metrics.state_redis.clone())?;
@@ -72,20 +72,20 @@ impl Assembly {
     ///
     /// # Errors
     /// As [`Assembly::new`].
-    pub fn alone(settings: &Settings, tools: Vec<Arc<dyn Tool>>, memory: &Memory) -> Result<Self, WorkerError> {
-        Self::join(settings, tools, memory, 1, |metrics, _| {
+    pub fn alone(settings: &Settings, additions: &Additions, memory: &Memory) -> Result<Self, WorkerError> {
+        Self::join(settings, additions, memory, 1, |metrics, _| {
             Ok((Cache::none(&memory.commons, metrics.cache.clone()), State::alone(metrics.state.clone())))
         })
     }
 
     fn join(
         settings: &Settings,
-        tools: Vec<Arc<dyn Tool>>,
+        additions: &Additions,
         memory: &Memory,
         threads: usize,
         open: impl FnOnce(&Metrics, &str) -> Result<(Cache, State), WorkerError>,
     ) -> Result<Self, WorkerError> {
-        let inventory = Inventory::with(&tools);
+        let inventory = Inventory::with(additions);
         let metrics = Metrics::bind(&memory.scoreboard, &memory.seat, &inventory.names(), inventory.codes())?;
         let store_id = store_id(settings);
         let (cache, state) = open(&metrics, &store_id)?;
@@ -95,12 +95,19 @@ impl Assembly {
         let options =
             StoreOptions { document_bytes: settings.store.document_bytes, changes: settings.store.changes as usize };
         let store: Arc<dyn Store> = Arc::new(FilesStore::open(&settings.store.root, options, epochs, offload)?);
-        let registry = Arc::new(Registry::new(builtin_tools(&store).into_iter().chain(tools).collect())?);
-        let backing = Backing { store_id, cache: cache.clone(), ledger: state.ledger().clone() };
+        let registry = Arc::new(registry(&store, additions)?);
+        let backing =
+            Backing { store_id, cache: cache.clone(), ledger: state.ledger().clone(), bus: state.bus().clone() };
         let executor = Executor::new(Arc::clone(&registry), call_limits(settings), metrics.tools.clone(), backing);
         let scoreboard = memory.scoreboard.clone();
         Ok(Self { store, registry, scoreboard, metrics, cache, state, executor, pool })
     }
+}
+
+/// What the server offers over `store`, then what was added.
+fn registry(store: &Arc<dyn Store>, additions: &Additions) -> Result<Registry, RegistryError> {
+    let tools = builtin_tools(store).into_iter().chain(additions.tools.iter().cloned());
+    Registry::new(tools.collect(), additions.prompts.clone(), additions.resources.clone(), &additions.completions)
 }
 
 /// Names the data in a cache that machines share: what the settings say, else this machine, the root, and which folder of which

@@ -8,6 +8,7 @@
 //!   `live`: the settings that change meanwhile
 //! - `connections`: connections, whoever accepted them: how many, how they are served, when they end
 //! - `assembly`: store, tools and executor, joined
+//! - `exchange`: one request of the protocol, served whatever transport it came over
 //! - `bearer`: the token of a request, for both listeners
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
 //! - `admin`: the admin process: its listener and the watcher of the tree
@@ -29,6 +30,7 @@ mod connections;
 mod drain;
 mod epochs;
 mod error;
+mod exchange;
 mod faults;
 mod heartbeat;
 mod inherit;

@@ -15,7 +15,7 @@ use task_mcp_link::FromProcess;
 use task_mcp_mcp::{Catalog, Engine, ServerInfo};
 use task_mcp_scoreboard::{Role, SeatState};
 use task_mcp_telemetry::{Latch, Readiness};
-use task_mcp_tools::Tool;
+use task_mcp_tools::Additions;
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -35,27 +35,27 @@ use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
 
-/// Runs a worker until it has drained. `tools` come beside the built-in ones; `faults` are for tests.
+/// Runs a worker until it has drained. `additions` come beside what is built in; `faults` are for tests.
 ///
 /// # Errors
 /// What was inherited or configured cannot be served.
 pub fn run_worker(
     boot: &Boot,
     build: &Build,
-    tools: Vec<Arc<dyn Tool>>,
+    additions: Additions,
     faults: Faults,
     logs: Logs,
 ) -> Result<Exit, WorkerError> {
     let process = Process::adopt(boot, Role::Worker, logs)?;
     let faults = Arc::new(Armed::new(faults, boot.slot));
     faults.at_boot();
-    rt::System::new().block_on(serve(boot, build, tools, faults, process, logs))
+    rt::System::new().block_on(serve(boot, build, additions, faults, process, logs))
 }
 
 async fn serve(
     boot: &Boot,
     build: &Build,
-    tools: Vec<Arc<dyn Tool>>,
+    additions: Additions,
     faults: Arc<Armed>,
     process: Process,
     logs: Logs,
@@ -68,7 +68,7 @@ async fn serve(
     let memory = Memory { scoreboard, commons, seat: seat.clone() };
     let readiness = Readiness::default();
     let warm = readiness.latch();
-    let started = Assembly::new(&settings, tools, &memory, pool_threads(&settings))
+    let started = Assembly::new(&settings, &additions, &memory, pool_threads(&settings))
         .and_then(|assembly| start(&settings, build, assembly, &memory, readiness, Arc::clone(&faults), listeners));
     let (app, server) = match started {
         Ok(started) => started,
@@ -184,7 +184,7 @@ fn build_app(
     readiness: Readiness,
     faults: Arc<Armed>,
 ) -> Result<App, WorkerError> {
-    let catalog = Catalog::new(&server_info(build), assembly.registry.descriptions())?;
+    let catalog = Catalog::new(&server_info(build), &assembly.registry.offer())?;
     let Memory { seat, commons, .. } = memory;
     let gate = Gate::new(ConnectionLimits::new(settings), seat, commons, assembly.metrics.limits.clone())?;
     Ok(App {
@@ -293,7 +293,7 @@ mod tests {
     use task_mcp_link::{Decoder, Received, ToProcess};
     use task_mcp_mcp::CallResult;
     use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
-    use task_mcp_tools::{Call, Inventory, Principal, ToolError};
+    use task_mcp_tools::{Call, Inventory, Principal, Stop};
 
     use super::*;
 
@@ -314,7 +314,7 @@ mod tests {
         Told { message, descriptors }
     }
 
-    async fn call(app: &App) -> Result<CallResult, ToolError> {
+    async fn call(app: &App) -> Result<CallResult, Stop> {
         app.executor.execute(&Call::new(Principal::anonymous()), "changes.active", "{}").await.outcome
     }
 
@@ -327,12 +327,12 @@ mod tests {
             std::fs::write(directory.join("proposal.md"), "# A change\n").unwrap();
         }
         let before = settings(root.path(), &[]);
-        let inventory = Inventory::with(&[]);
+        let inventory = Inventory::with(&Additions::default());
         let series = task_mcp_telemetry::plan(&inventory.names(), inventory.codes());
         let scoreboard = Scoreboard::create(&Plan { seats: 1, series }).unwrap();
         let seat = scoreboard.seat(0).unwrap();
         let memory = Memory { scoreboard, commons: Commons::create().unwrap(), seat: seat.clone() };
-        let assembly = Assembly::alone(&before, vec![], &memory).unwrap();
+        let assembly = Assembly::alone(&before, &Additions::default(), &memory).unwrap();
         let build = Build { version: "1".into(), build: "1".into() };
         let no_faults = Arc::new(Armed::new(Faults::default(), 0));
         let app = build_app(&before, &build, assembly, &memory, Readiness::default(), no_faults).unwrap();
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!((live.limits.body_bytes, live.limits.heartbeat), (300, Duration::from_millis(90)));
         assert_eq!((live.drain_timeout, live.lame_duck), (Duration::from_secs(7), Duration::from_millis(8)));
         assert!(!began_with.access.needs_token(), "a request under way keeps what it began with");
-        assert_eq!(call(&app).await.unwrap_err().code, "RESPONSE_TOO_LARGE");
+        assert_eq!(call(&app).await.unwrap_err().into_error().code, "RESPONSE_TOO_LARGE");
 
         ours.set_nonblocking(true).unwrap();
         let told_back = |expected: Option<FromProcess>| {

@@ -1,8 +1,9 @@
-//! What the server tells of itself and its tools. Nothing here changes while a process lives, so it is serialised once.
+//! What the server tells of itself and what it offers. Nothing here changes while a process lives, so it is serialised once.
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::capabilities::TASKS_EXTENSION;
+use crate::describe::{PromptDescription, ResourceTemplate, ToolDescription};
 use crate::revision::{Era, Revision};
 
 /// Who the server is.
@@ -18,125 +19,178 @@ pub struct ServerInfo {
     pub instructions: String,
 }
 
-/// One tool as `tools/list` shows it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ToolDescription {
-    /// Unique name.
-    pub name: String,
-    /// Name for people.
-    pub title: String,
-    /// What it does, for a model.
-    pub description: String,
-    /// JSON Schema (2020-12) of the arguments.
-    pub input_schema: Value,
-    /// JSON Schema (2020-12) of `structuredContent`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_schema: Option<Value>,
-    /// Hints on its behaviour.
-    pub annotations: ToolAnnotations,
-}
-
-/// Hints on a tool's behaviour (specification, `ToolAnnotations`).
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ToolAnnotations {
-    /// It changes nothing.
-    pub read_only_hint: bool,
-    /// It may destroy what was there.
-    pub destructive_hint: bool,
-    /// Calling it again with the same arguments changes nothing more.
-    pub idempotent_hint: bool,
-    /// It reaches beyond the server's own data.
-    pub open_world_hint: bool,
+/// What the server offers.
+#[derive(Debug, Clone, Default)]
+pub struct Offer {
+    /// Tools, in the order they are listed.
+    pub tools: Vec<ToolDescription>,
+    /// Prompts, likewise.
+    pub prompts: Vec<PromptDescription>,
+    /// Forms of resources, likewise.
+    pub templates: Vec<ResourceTemplate>,
+    /// Whether there are resources to list and read.
+    pub resources: bool,
+    /// Whether arguments are completed.
+    pub completions: bool,
 }
 
 /// Why a catalogue cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// Two tools share a name.
-    #[error("two tools are named `{0}`")]
-    DuplicateTool(String),
+    /// Two tools or two prompts share a name.
+    #[error("two {what}s are named `{name}`")]
+    Duplicate {
+        /// `tool` or `prompt`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A description is not serialisable.
     #[error("the catalogue cannot be serialised")]
     Serialise(#[from] serde_json::Error),
 }
 
-/// How long a client may keep the list of tools, in milliseconds: it changes with a reload only, so minutes are safe and
-/// seconds would be waste.
+/// How long a client may keep a list, in milliseconds: it changes with a reload only, so minutes are safe and seconds would be
+/// waste.
 const LIST_TTL_MS: u64 = 300_000;
+
+/// A list that is the same for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `tools/list`.
+    Tools,
+    /// `prompts/list`.
+    Prompts,
+    /// `resources/templates/list`.
+    ResourceTemplates,
+}
+
+/// One answer in the forms of both eras.
+#[derive(Debug)]
+struct Told {
+    legacy: String,
+    modern: String,
+}
 
 /// The serialised answers that never change.
 #[derive(Debug)]
 pub struct Catalog {
-    pub(crate) tools_legacy: String,
-    pub(crate) tools_modern: String,
+    tools: Told,
+    prompts: Told,
+    templates: Told,
     pub(crate) discover: String,
-    pub(crate) initialize: [String; 2],
-    /// Fields that open every result of the modern era, with a trailing comma.
-    pub(crate) modern_prefix: String,
+    /// By [`Revision::ALL`].
+    initialize: Vec<(Revision, String)>,
+    /// `_meta` of every result of the modern era, with its name.
+    pub(crate) meta: String,
+    pub(crate) offers: Offers,
+}
+
+/// Which methods there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offers {
+    pub(crate) prompts: bool,
+    pub(crate) resources: bool,
+    pub(crate) completions: bool,
 }
 
 impl Catalog {
-    /// Serialises what is told of `info` and `tools`, which are listed in the given order.
+    /// Serialises what is told of `info` and `offer`.
     ///
     /// # Errors
-    /// Two tools of one name.
-    pub fn new(info: &ServerInfo, tools: &[ToolDescription]) -> Result<Self, CatalogError> {
-        for (at, tool) in tools.iter().enumerate() {
-            if tools.iter().take(at).any(|earlier| earlier.name == tool.name) {
-                return Err(CatalogError::DuplicateTool(tool.name.clone()));
-            }
-        }
+    /// Two tools or two prompts of one name.
+    pub fn new(info: &ServerInfo, offer: &Offer) -> Result<Self, CatalogError> {
+        unique("tool", offer.tools.iter().map(|tool| tool.name.as_str()))?;
+        unique("prompt", offer.prompts.iter().map(|prompt| prompt.name.as_str()))?;
         let identity = json!({ "name": info.name, "title": info.title, "version": info.version });
-        let capabilities = json!({ "tools": {} });
         let meta = json!({ "io.modelcontextprotocol/serverInfo": identity });
         let supported: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
 
-        let modern = |mut fields: Map<String, Value>| {
+        let modern = |name: &str, value: Value| {
+            let mut fields = Map::new();
             fields.insert("resultType".into(), "complete".into());
             fields.insert("_meta".into(), meta.clone());
             fields.insert("ttlMs".into(), LIST_TTL_MS.into());
             fields.insert("cacheScope".into(), "public".into());
-            serde_json::to_string(&Value::Object(fields))
+            fields.insert(name.into(), value);
+            fields
         };
-        let fields =
-            |pairs: Vec<(&str, Value)>| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let list = |name: &str, value: Value| {
+            let legacy = serde_json::to_string(&json!({ name: value }))?;
+            Ok::<_, CatalogError>(Told { legacy, modern: serde_json::to_string(&modern(name, value))? })
+        };
+        let mut discover = modern("supportedVersions", json!(supported));
+        discover.insert("capabilities".into(), capabilities(offer, Era::Modern));
+        discover.insert("instructions".into(), json!(info.instructions));
         let handshake = |revision: Revision| {
-            serde_json::to_string(&json!({
+            let answer = json!({
                 "protocolVersion": revision.name(),
-                "capabilities": capabilities,
+                "capabilities": capabilities(offer, Era::Legacy),
                 "serverInfo": identity,
                 "instructions": info.instructions,
-            }))
+            });
+            serde_json::to_string(&answer).map(|answer| (revision, answer))
         };
-
+        let legacy = Revision::ALL.into_iter().filter(|revision| revision.era() == Era::Legacy);
         Ok(Self {
-            tools_legacy: serde_json::to_string(&json!({ "tools": tools }))?,
-            tools_modern: modern(fields(vec![("tools", json!(tools))]))?,
-            discover: modern(fields(vec![
-                ("supportedVersions", json!(supported)),
-                ("capabilities", capabilities.clone()),
-                ("instructions", json!(info.instructions)),
-            ]))?,
-            initialize: [handshake(Revision::V2025_11_25)?, handshake(Revision::V2025_06_18)?],
-            modern_prefix: format!("\"resultType\":\"complete\",\"_meta\":{},", serde_json::to_string(&meta)?),
+            tools: list("tools", json!(offer.tools))?,
+            prompts: list("prompts", json!(offer.prompts))?,
+            templates: list("resourceTemplates", json!(offer.templates))?,
+            discover: serde_json::to_string(&discover)?,
+            initialize: legacy.map(handshake).collect::<Result<_, _>>()?,
+            meta: format!("\"_meta\":{}", serde_json::to_string(&meta)?),
+            offers: Offers {
+                prompts: !offer.prompts.is_empty(),
+                resources: offer.resources,
+                completions: offer.completions,
+            },
         })
     }
 
-    pub(crate) fn tools(&self, era: Era) -> &str {
+    pub(crate) fn list(&self, list: List, era: Era) -> &str {
+        let told = match list {
+            List::Tools => &self.tools,
+            List::Prompts => &self.prompts,
+            List::ResourceTemplates => &self.templates,
+        };
         match era {
-            Era::Legacy => &self.tools_legacy,
-            Era::Modern => &self.tools_modern,
+            Era::Legacy => &told.legacy,
+            Era::Modern => &told.modern,
         }
     }
 
-    /// The answer to a handshake that asked for `requested`: that revision if it is a legacy one, else the newest of those.
-    pub(crate) fn initialize(&self, requested: &str) -> &str {
-        let [newest, older] = &self.initialize;
-        match Revision::parse(requested) {
-            Some(Revision::V2025_06_18) => older,
-            Some(Revision::V2025_11_25 | Revision::V2026_07_28) | None => newest,
+    /// The answer to a handshake that ends with `revision`.
+    pub(crate) fn initialize(&self, revision: Revision) -> &str {
+        let answer = self.initialize.iter().find(|(of, _)| *of == revision).or(self.initialize.first());
+        answer.map_or("{}", |(_, answer)| answer)
+    }
+}
+
+fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), CatalogError> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(CatalogError::Duplicate { what, name: name.to_owned() });
         }
     }
+    Ok(())
+}
+
+/// What is served is declared, and nothing else is.
+fn capabilities(offer: &Offer, era: Era) -> Value {
+    let mut all = json!({ "tools": { "listChanged": true }, "logging": {} });
+    let Some(fields) = all.as_object_mut() else { return all };
+    if !offer.prompts.is_empty() {
+        fields.insert("prompts".into(), json!({ "listChanged": true }));
+    }
+    if offer.resources {
+        fields.insert("resources".into(), json!({ "subscribe": true, "listChanged": true }));
+    }
+    if offer.completions {
+        fields.insert("completions".into(), json!({}));
+    }
+    if era == Era::Modern {
+        fields.insert("extensions".into(), json!({ TASKS_EXTENSION: {} }));
+    }
+    all
 }

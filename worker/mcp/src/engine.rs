@@ -1,41 +1,57 @@
 //! What one message leads to.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
-use crate::catalog::Catalog;
-use crate::error::{RpcError, shown};
+use crate::catalog::{Catalog, List};
+use crate::error::RpcError;
 use crate::headers::RequestHeaders;
-use crate::message::{Message, RequestId, Text, Unreadable};
+use crate::message::{Message, RequestId, Unreadable};
 use crate::meta::Meta;
-use crate::reply::{CallResult, Reply};
+use crate::params;
+use crate::reply::Reply;
+use crate::request::{Method, Request};
 use crate::revision::{Era, Revision};
 
 /// The protocol engine of one process.
 #[derive(Debug)]
 pub struct Engine {
-    catalog: Catalog,
+    pub(crate) catalog: Catalog,
 }
 
 /// What the transport has to do with a message.
 #[derive(Debug)]
 pub enum Route<'a> {
-    /// Send this.
+    /// Send this: the message cannot be served.
     Reply(Reply),
-    /// Send 202 without a body: a notification, or a client's answer.
-    Accepted,
-    /// Run a tool, then send [`ToolCall::reply`].
-    Call(ToolCall<'a>),
+    /// Serve it.
+    Request(Box<Request<'a>>),
+    /// Send 202 without a body.
+    Notification(Notification<'a>),
+    /// A client's answer to a question of this server, which exists in the legacy era only.
+    Response(Response<'a>),
+    /// Serve each of these messages, and answer those that are requests in one list. Of a client of 2025-03-26 only: whether it is
+    /// one may be known to its session alone, which the transport asks.
+    Batch(Vec<&'a RawValue>),
 }
 
-/// A `tools/call` whose envelope is in order. Whether the tool exists and what its arguments must be is the executor's to say.
+/// What a client tells without waiting for an answer.
 #[derive(Debug)]
-pub struct ToolCall<'a> {
-    id: RequestId<'a>,
-    era: Era,
-    name: std::borrow::Cow<'a, str>,
-    arguments: &'a str,
-    idempotency_key: Option<std::borrow::Cow<'a, str>>,
+pub enum Notification<'a> {
+    /// `notifications/cancelled`: the id of the request, as the client wrote it.
+    Cancelled(&'a str),
+    /// Anything else: nothing follows from it.
+    Other,
+}
+
+/// A client's answer.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// The id of the question.
+    pub id: Cow<'a, str>,
+    /// The result or the error object, as JSON.
+    pub outcome: Result<&'a str, &'a str>,
 }
 
 impl Engine {
@@ -48,20 +64,23 @@ impl Engine {
     /// envelope, `_meta`, headers against the body, the version, and last the method.
     pub fn route<'a>(&self, body: &'a [u8], headers: &RequestHeaders<'_>) -> Route<'a> {
         match Message::parse(body) {
-            Ok(Message::Notification) => match headers.revision() {
-                Ok(_) => Route::Accepted,
+            Ok(Message::Notification { method, params }) => match headers.revision() {
+                Ok(_) => Route::Notification(params::notification(&method, params)),
                 Err(error) => Route::Reply(Reply::error(None, &error)),
             },
-            Ok(Message::Response) => match headers.revision().map(|revision| revision.map(Revision::era)) {
-                Ok(Some(Era::Modern)) => {
-                    let text = "a client of 2026-07-28 sends requests and notifications only";
-                    Route::Reply(Reply::error(None, &RpcError::invalid_request(text)))
+            Ok(Message::Response { id, result, error }) => {
+                match headers.revision().map(|revision| revision.map(Revision::era)) {
+                    Ok(Some(Era::Modern)) => {
+                        let text = "a client of 2026-07-28 sends requests and notifications only";
+                        Route::Reply(Reply::error(None, &RpcError::invalid_request(text)))
+                    }
+                    Ok(Some(Era::Legacy) | None) => params::response(id, result, error)
+                        .map_or_else(|error| Route::Reply(Reply::error(None, &error)), Route::Response),
+                    Err(error) => Route::Reply(Reply::error(None, &error)),
                 }
-                Ok(Some(Era::Legacy) | None) => Route::Accepted,
-                Err(error) => Route::Reply(Reply::error(None, &error)),
-            },
+            }
             Ok(Message::Request { id, method, params }) => match self.request(id, &method, params, headers) {
-                Ok(route) => route,
+                Ok(request) => Route::Request(Box::new(request)),
                 Err(error) => Route::Reply(Reply::error(Some(id), &error)),
             },
             Err(Unreadable { id, error }) => Route::Reply(Reply::error(id, &error)),
@@ -74,7 +93,7 @@ impl Engine {
         method: &str,
         params: Option<&'a RawValue>,
         headers: &RequestHeaders<'_>,
-    ) -> Result<Route<'a>, RpcError> {
+    ) -> Result<Request<'a>, RpcError> {
         // Until `_meta` is read, only the header can tell in which form its fault is to be told.
         let told_in = headers.revision().ok().flatten().map_or(Era::Legacy, Revision::era);
         if params.is_some_and(|params| !params.get().starts_with('{')) {
@@ -82,109 +101,108 @@ impl Engine {
         }
         let meta = Meta::read(params).map_err(|error| error.in_era(told_in))?;
         match era_of(method, &meta, headers)? {
-            Era::Modern => {
-                let version = meta.version()?;
-                meta.check_capabilities()?;
-                headers.check_version(&version.0)?;
-                if Revision::parse(&version.0).map(Revision::era) != Some(Era::Modern) {
-                    return Err(RpcError::unsupported_version(&version.0));
-                }
-                headers.check_method(method)?;
-                match method {
-                    "server/discover" => Ok(Route::Reply(Reply::result(id, &self.catalog.discover))),
-                    "tools/list" => self.list_tools(id, Era::Modern, params),
-                    "tools/call" => {
-                        let call = tool_call(id, Era::Modern, params, &meta)?;
-                        headers.check_name(&call.name)?;
-                        Ok(Route::Call(call))
-                    }
-                    _ => Err(RpcError::method_not_found(method, Era::Modern)),
-                }
-            }
-            Era::Legacy => match method {
-                "initialize" => self.initialize(id, params),
-                "ping" => Ok(Route::Reply(Reply::result(id, "{}"))),
-                "tools/list" => self.list_tools(id, Era::Legacy, params),
-                "tools/call" => Ok(Route::Call(tool_call(id, Era::Legacy, params, &meta)?)),
-                _ => Err(RpcError::method_not_found(method, Era::Legacy)),
-            },
+            Era::Modern => self.modern(id, method, params, &meta, headers),
+            Era::Legacy => self.legacy(id, method, params, &meta, headers).map_err(|error| error.in_era(Era::Legacy)),
         }
     }
 
-    fn initialize<'a>(&self, id: RequestId<'a>, params: Option<&'a RawValue>) -> Result<Route<'a>, RpcError> {
-        #[derive(Deserialize)]
-        struct Handshake<'a> {
-            #[serde(borrow, rename = "protocolVersion")]
-            protocol_version: Text<'a>,
-        }
-        let params = params.map_or("{}", RawValue::get);
-        let handshake: Handshake<'_> = serde_json::from_str(params).map_err(|error| {
-            let text = format!("the field `params.protocolVersion` must be one string: {error}");
-            RpcError::invalid_params(text).in_era(Era::Legacy)
-        })?;
-        Ok(Route::Reply(Reply::result(id, self.catalog.initialize(&handshake.protocol_version.0))))
-    }
-
-    fn list_tools<'a>(&self, id: RequestId<'a>, era: Era, params: Option<&RawValue>) -> Result<Route<'a>, RpcError> {
-        #[derive(Deserialize)]
-        struct Page<'a> {
-            #[serde(borrow, default)]
-            cursor: Option<&'a RawValue>,
-        }
-        let params = params.map_or("{}", RawValue::get);
-        let page: Page<'_> = serde_json::from_str(params)
-            .map_err(|_| RpcError::invalid_params("the field `params` repeats a key").in_era(era))?;
-        match page.cursor {
-            None => Ok(Route::Reply(Reply::result(id, self.catalog.tools(era)))),
-            Some(_) => {
-                let text = "the field `params.cursor` is not a cursor of this server: the list of tools has one page";
-                Err(RpcError::invalid_params(text).in_era(era))
-            }
-        }
-    }
-}
-
-impl<'a> ToolCall<'a> {
-    /// Name of the tool.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The arguments, a JSON object as the client wrote it; `{}` if it sent none.
-    pub fn arguments(&self) -> &'a str {
-        self.arguments
-    }
-
-    /// The idempotency key in `_meta`, as the client wrote it.
-    pub fn idempotency_key(&self) -> Option<&str> {
-        self.idempotency_key.as_deref()
-    }
-
-    /// The answer for `result`.
-    pub fn reply(&self, engine: &Engine, result: &CallResult) -> Reply {
-        let prefix = match self.era {
-            Era::Modern => engine.catalog.modern_prefix.as_str(),
-            Era::Legacy => "",
+    fn modern<'a>(
+        &self,
+        id: RequestId<'a>,
+        method: &str,
+        params: Option<&'a RawValue>,
+        meta: &Meta<'a>,
+        headers: &RequestHeaders<'_>,
+    ) -> Result<Request<'a>, RpcError> {
+        let version = meta.version()?;
+        let capabilities = meta.capabilities()?;
+        headers.check_version(&version.0)?;
+        let revision = Revision::parse(&version.0).filter(|revision| revision.era() == Era::Modern);
+        let revision = revision.ok_or_else(|| RpcError::unsupported_version(&version.0))?;
+        headers.check_method(method)?;
+        let asked = match method {
+            "server/discover" => Method::Discover,
+            "subscriptions/listen" => Method::Listen(params::filter(params)?),
+            "tasks/get" => Method::GetTask(params::task_id(params)?),
+            "tasks/update" => params::task_update(params)?,
+            "tasks/cancel" => Method::CancelTask(params::task_id(params)?),
+            _ => self.common(method, params, Era::Modern)?,
         };
-        let mut body = Vec::with_capacity(64 + prefix.len() + self.id.as_json().len() + result.size_hint());
-        body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-        body.extend_from_slice(self.id.as_json().as_bytes());
-        body.extend_from_slice(br#","result":{"#);
-        body.extend_from_slice(prefix.as_bytes());
-        result.write_fields(&mut body);
-        body.extend_from_slice(b"}}");
-        Reply { status: 200, error_code: None, body: body.into() }
+        match &asked {
+            Method::CallTool(run) | Method::GetPrompt(run) | Method::ReadResource(run) => {
+                headers.check_name(&run.name)?
+            }
+            Method::GetTask(id) | Method::CancelTask(id) | Method::UpdateTask { id, .. } => headers.check_name(id)?,
+            _ => {}
+        }
+        Ok(Request {
+            id,
+            era: Era::Modern,
+            revision: Some(revision),
+            capabilities,
+            progress_token: meta.progress_token()?,
+            log_level: meta.log_level()?,
+            idempotency_key: meta.idempotency_key()?.map(|key| key.0),
+            method: asked,
+        })
     }
 
-    /// The answer when the call could not be run at all: no such tool, or a failure that is the protocol's to tell.
-    pub fn refuse(&self, error: RpcError) -> Reply {
-        Reply::error(Some(self.id), &error.in_era(self.era))
+    fn legacy<'a>(
+        &self,
+        id: RequestId<'a>,
+        method: &str,
+        params: Option<&'a RawValue>,
+        meta: &Meta<'a>,
+        headers: &RequestHeaders<'_>,
+    ) -> Result<Request<'a>, RpcError> {
+        let asked = match method {
+            "initialize" => Method::Initialize(params::handshake(params)?),
+            "ping" => Method::Ping,
+            "logging/setLevel" => Method::SetLevel(params::level(params)?),
+            "resources/subscribe" if self.catalog.offers.resources => Method::Subscribe(params::uri(params)?),
+            "resources/unsubscribe" if self.catalog.offers.resources => Method::Unsubscribe(params::uri(params)?),
+            _ => self.common(method, params, Era::Legacy)?,
+        };
+        Ok(Request {
+            id,
+            era: Era::Legacy,
+            // A handshake is in no revision yet, whatever its header hopes for.
+            revision: if method == "initialize" { None } else { headers.revision()? },
+            capabilities: Default::default(),
+            progress_token: meta.progress_token()?,
+            log_level: None,
+            idempotency_key: meta.idempotency_key()?.map(|key| key.0),
+            method: asked,
+        })
     }
 
-    /// The error for a tool nobody registered.
-    pub fn unknown_tool(&self) -> RpcError {
-        let text = format!("Unknown tool: {}; `tools/list` names the tools", shown(&self.name));
-        RpcError::invalid_params(text)
+    /// The methods that both eras have.
+    fn common<'a>(&self, method: &str, params: Option<&'a RawValue>, era: Era) -> Result<Method<'a>, RpcError> {
+        let offers = self.catalog.offers;
+        let rounds = era == Era::Modern;
+        Ok(match method {
+            "tools/list" => params::whole_list(params, List::Tools)?,
+            "tools/call" => Method::CallTool(params::invocation(params, "name", rounds)?),
+            "prompts/list" if offers.prompts => params::whole_list(params, List::Prompts)?,
+            "prompts/get" if offers.prompts => Method::GetPrompt(params::invocation(params, "name", rounds)?),
+            "resources/list" if offers.resources => Method::ListResources(params::cursor(params)?),
+            "resources/read" if offers.resources => Method::ReadResource(params::invocation(params, "uri", rounds)?),
+            "resources/templates/list" if offers.resources => params::whole_list(params, List::ResourceTemplates)?,
+            "completion/complete" if offers.completions => Method::Complete(params.map_or("{}", RawValue::get)),
+            _ => return Err(RpcError::method_not_found(method, era)),
+        })
+    }
+
+    /// The answer to a request that needs nothing but what never changes; `None` for all others.
+    pub fn told(&self, request: &Request<'_>) -> Option<Reply> {
+        let result = match &request.method {
+            Method::Initialize(handshake) => self.catalog.initialize(handshake.revision),
+            Method::Ping => "{}",
+            Method::Discover => &self.catalog.discover,
+            Method::List(list) => self.catalog.list(*list, request.era),
+            _ => return None,
+        };
+        Some(Reply::result(request.id, result))
     }
 }
 
@@ -200,33 +218,6 @@ fn era_of(method: &str, meta: &Meta<'_>, headers: &RequestHeaders<'_>) -> Result
         Err(_) if method == "initialize" => Ok(Era::Legacy),
         Err(error) => Err(error),
     }
-}
-
-fn tool_call<'a>(
-    id: RequestId<'a>,
-    era: Era,
-    params: Option<&'a RawValue>,
-    meta: &Meta<'a>,
-) -> Result<ToolCall<'a>, RpcError> {
-    #[derive(Deserialize)]
-    struct Call<'a> {
-        #[serde(borrow, default)]
-        name: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        arguments: Option<&'a RawValue>,
-    }
-    let invalid = |text: &str| RpcError::invalid_params(text).in_era(era);
-    let params = params.ok_or_else(|| invalid("the field `params` is missing"))?;
-    let call: Call<'a> = serde_json::from_str(params.get()).map_err(|_| invalid("the field `params` repeats a key"))?;
-    let name = call.name.ok_or_else(|| invalid("the field `params.name` is missing"))?;
-    let name: Text<'a> =
-        serde_json::from_str(name.get()).map_err(|_| invalid("the field `params.name` must be a string"))?;
-    let arguments = call.arguments.map_or("{}", RawValue::get);
-    if !arguments.starts_with('{') {
-        return Err(invalid("the field `params.arguments` must be an object"));
-    }
-    let idempotency_key = meta.idempotency_key().map_err(|error| error.in_era(era))?.map(|key| key.0);
-    Ok(ToolCall { id, era, name: name.0, arguments, idempotency_key })
 }
 
 #[cfg(test)]

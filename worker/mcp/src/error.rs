@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::capabilities::Capability;
 use crate::revision::{Era, Revision};
 
 /// Error codes of JSON-RPC 2.0 and of the specification (2026-07-28, "Error Codes").
@@ -18,8 +19,12 @@ pub mod code {
     pub const INTERNAL_ERROR: i32 = -32603;
     /// A header and the body disagree, or a required header is missing.
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// The client has not declared a capability without which the request cannot be served.
+    pub const MISSING_REQUIRED_CLIENT_CAPABILITY: i32 = -32021;
     /// The version named is not spoken here.
     pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+    /// There is no such resource: until 2025-11-25; later it is [`INVALID_PARAMS`].
+    pub const RESOURCE_NOT_FOUND: i32 = -32002;
 }
 
 /// A JSON-RPC error object, with the HTTP status it travels under.
@@ -55,19 +60,32 @@ impl RpcError {
     }
 
     /// What is wrong with a request that was read: HTTP 400 in the modern era; the legacy era carries such errors in a 200.
-    pub(crate) fn in_era(self, era: Era) -> Self {
+    pub fn in_era(self, era: Era) -> Self {
         match era {
             Era::Modern => self,
             Era::Legacy => self.with_status(200),
         }
     }
 
-    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+    /// -32600: what was sent is no message of the protocol.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(code::INVALID_REQUEST, message)
     }
 
-    pub(crate) fn invalid_params(message: impl Into<String>) -> Self {
+    /// -32602: the parameters do not fit.
+    pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(code::INVALID_PARAMS, message)
+    }
+
+    /// -32603: the fault is the server's; its log says more.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(code::INTERNAL_ERROR, message).with_status(500)
+    }
+
+    /// -32021: the client has not declared `capability`.
+    pub fn missing_capability(capability: Capability) -> Self {
+        Self::new(code::MISSING_REQUIRED_CLIENT_CAPABILITY, "Missing required client capability")
+            .with_data(json!({ "requiredCapabilities": capability.declaration() }))
     }
 
     pub(crate) fn header_mismatch(message: impl Into<String>) -> Self {
@@ -97,7 +115,7 @@ impl RpcError {
 }
 
 /// A client's text as it may stand in an error: bounded, without control characters.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 128;
     let mut out: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(CHARS_MAX).is_some() {

@@ -1,11 +1,15 @@
 //! JSON-RPC and the Model Context Protocol, in both eras, without IO.
 //!
-//! A transport hands in the bytes of one message and the headers that came with it; the [`Engine`] answers with bytes and an
-//! HTTP status, or with a [`ToolCall`] that the transport runs and finishes with [`ToolCall::reply`].
+//! A transport hands in the bytes of one message and the headers that came with it; the [`Engine`] says what it leads to: a
+//! [`Request`] the transport serves and answers with a [`Reply`], or a reply at once.
 //!
 //! # Layout
 //! - `engine`: what one message leads to: the era, the checks in their order, the methods
 //! - `message`: one JSON-RPC message, borrowed from the body
+//! - `request`: a request that is in order; `params`: the parameters of each method
+//! - `capabilities`: what a client can do; `level`: how severe a message is
+//! - `context`: what a call may do besides answering; each transport implements it
+//! - `content`, `describe`: what results, tools, prompts and resources are made of
 //! - `depth`: nesting depth of a body, told before anything is parsed
 //! - `revision`: the protocol revisions and their eras
 //! - `meta`: the `_meta` of a request
@@ -20,22 +24,37 @@
 //! - Every answer is one compact JSON object on one line.
 //! - All messages are ours rather than rmcp's: the hot path borrows from the body and writes a result's bytes once.
 
+mod capabilities;
 mod catalog;
+mod content;
+mod context;
 mod depth;
+mod describe;
 mod engine;
 mod error;
 mod headers;
+mod level;
 mod message;
 mod meta;
+mod params;
 mod reply;
+mod request;
 mod revision;
 
-pub use catalog::{Catalog, CatalogError, ServerInfo, ToolAnnotations, ToolDescription};
+pub use capabilities::{Capability, ClientCapabilities, TASKS_EXTENSION};
+pub use catalog::{Catalog, CatalogError, List, Offer, ServerInfo};
+pub use content::{Content, ResourceBody, ResourceContents};
+pub use context::{Answers, CallContext, Change, ContextFuture, NoChunks, Nobody, Question, Questions, Unanswered};
 pub use depth::exceeds_depth;
-pub use engine::{Engine, Route, ToolCall};
-pub use error::{RpcError, code};
+pub use describe::{
+    PromptArgument, PromptDescription, ResourceDescription, ResourceTemplate, ToolAnnotations, ToolDescription,
+};
+pub use engine::{Engine, Notification, Response, Route};
+pub use error::{RpcError, code, shown};
 pub use headers::RequestHeaders;
+pub use level::LogLevel;
 pub use message::RequestId;
 pub use meta::IDEMPOTENCY_KEY;
-pub use reply::{CallResult, Reply, json_string};
+pub use reply::{Blocks, CallResult, Freshness, Reply, json_string};
+pub use request::{Filter, Handshake, Invocation, Method, Request};
 pub use revision::{Era, Revision};

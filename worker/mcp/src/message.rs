@@ -12,6 +12,11 @@ use crate::error::{RpcError, code};
 pub struct RequestId<'a>(&'a RawValue);
 
 impl<'a> RequestId<'a> {
+    /// The id of that JSON text, which a transport kept.
+    pub fn of(json: &'a RawValue) -> Self {
+        Self(json)
+    }
+
     /// The JSON text: a string or an integer.
     pub fn as_json(&self) -> &'a str {
         self.0.get()
@@ -22,8 +27,8 @@ impl<'a> RequestId<'a> {
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     Request { id: RequestId<'a>, method: Cow<'a, str>, params: Option<&'a RawValue> },
-    Notification,
-    Response,
+    Notification { method: Cow<'a, str>, params: Option<&'a RawValue> },
+    Response { id: Option<&'a RawValue>, result: Option<&'a RawValue>, error: Option<&'a RawValue> },
 }
 
 /// Why a body is no message, with the `id` if one could be read.
@@ -78,7 +83,7 @@ impl<'a> Message<'a> {
         }
         let Some(method) = envelope.method else {
             return if envelope.result.is_some() || envelope.error.is_some() {
-                Ok(Self::Response)
+                Ok(Self::Response { id: envelope.id, result: envelope.result, error: envelope.error })
             } else {
                 Err(unreadable(id, "the field `method` is missing"))
             };
@@ -87,7 +92,7 @@ impl<'a> Message<'a> {
             return Err(unreadable(id, "the field `method` must be a string"));
         };
         if envelope.id.is_none() {
-            return Ok(Self::Notification);
+            return Ok(Self::Notification { method: method.0, params: envelope.params });
         }
         let Some(id) = id else {
             return Err(unreadable(None, "the field `id` must be a string or an integer"));
@@ -111,6 +116,7 @@ fn unreadable<'a>(id: Option<RequestId<'a>>, message: &str) -> Unreadable<'a> {
     Unreadable { id, error: RpcError::invalid_request(message) }
 }
 
-fn is_request_id(json: &str) -> bool {
+/// Whether it is a string or an integer: what an id and a progress token may be.
+pub(crate) fn is_request_id(json: &str) -> bool {
     json.starts_with('"') || json.parse::<i64>().is_ok() || json.parse::<u64>().is_ok()
 }

@@ -2,9 +2,12 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
+use crate::capabilities::ClientCapabilities;
 use crate::error::RpcError;
-use crate::message::Text;
+use crate::level::LogLevel;
+use crate::message::{Text, is_request_id};
 
 /// The key in `_meta` under which a client sends a write once, however often it sends it. The specification has none; ours carries
 /// our prefix, as it asks of everybody's own keys.
@@ -19,6 +22,10 @@ pub(crate) struct Meta<'a> {
     pub(crate) protocol_version: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
     pub(crate) client_capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
+    log_level: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "dev.task-mcp/idempotencyKey")]
     idempotency_key: Option<&'a RawValue>,
 }
@@ -70,16 +77,44 @@ impl<'a> Meta<'a> {
         })
     }
 
-    /// Checks that the client told its capabilities.
+    /// The client's capabilities.
     ///
     /// # Errors
     /// -32602 if they are missing or not an object.
-    pub(crate) fn check_capabilities(&self) -> Result<(), RpcError> {
+    pub(crate) fn capabilities(&self) -> Result<ClientCapabilities, RpcError> {
         const KEY: &str = "params._meta[\"io.modelcontextprotocol/clientCapabilities\"]";
         match self.client_capabilities {
-            Some(raw) if raw.get().starts_with('{') => Ok(()),
-            Some(_) => Err(RpcError::invalid_params(format!("the field {KEY} must be an object"))),
+            Some(raw) => match serde_json::from_str::<Map<String, Value>>(raw.get()) {
+                Ok(declared) => Ok(ClientCapabilities::of(&declared)),
+                Err(_) => Err(RpcError::invalid_params(format!("the field {KEY} must be an object"))),
+            },
             None => Err(RpcError::invalid_params(format!("the field {KEY} is missing"))),
         }
+    }
+
+    /// Least severe messages the client wants to hear while the request is served; none without one.
+    ///
+    /// # Errors
+    /// -32602 if it is no level.
+    pub(crate) fn log_level(&self) -> Result<Option<LogLevel>, RpcError> {
+        const KEY: &str = "params._meta[\"io.modelcontextprotocol/logLevel\"]";
+        let Some(raw) = self.log_level else { return Ok(None) };
+        let word: Option<Text<'_>> = serde_json::from_str(raw.get()).ok();
+        word.and_then(|word| LogLevel::parse(&word.0)).map(Some).ok_or_else(|| {
+            let words = LogLevel::ALL.map(LogLevel::word).join(", ");
+            RpcError::invalid_params(format!("the field {KEY} must be one of {words}"))
+        })
+    }
+
+    /// What progress is reported under, as the client wrote it.
+    ///
+    /// # Errors
+    /// -32602 if it is neither a string nor an integer.
+    pub(crate) fn progress_token(&self) -> Result<Option<&'a str>, RpcError> {
+        let Some(raw) = self.progress_token else { return Ok(None) };
+        if is_request_id(raw.get()) {
+            return Ok(Some(raw.get()));
+        }
+        Err(RpcError::invalid_params("the field params._meta.progressToken must be a string or an integer"))
     }
 }

@@ -14,6 +14,8 @@ pub enum Era {
 /// A protocol revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revision {
+    /// 2025-03-26: the only one with batches.
+    V2025_03_26,
     /// 2025-06-18.
     V2025_06_18,
     /// 2025-11-25.
@@ -24,7 +26,7 @@ pub enum Revision {
 
 impl Revision {
     /// The revisions spoken, newest first.
-    pub const ALL: [Self; 3] = [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18];
+    pub const ALL: [Self; 4] = [Self::V2026_07_28, Self::V2025_11_25, Self::V2025_06_18, Self::V2025_03_26];
 
     /// What a handshake with an unknown version is answered with.
     pub const NEWEST_LEGACY: Self = Self::V2025_11_25;
@@ -32,6 +34,7 @@ impl Revision {
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
             Self::V2026_07_28 => "2026-07-28",
@@ -41,7 +44,7 @@ impl Revision {
     /// The era it belongs to.
     pub const fn era(self) -> Era {
         match self {
-            Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
+            Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
             Self::V2026_07_28 => Era::Modern,
         }
     }

@@ -23,7 +23,7 @@ use task_mcp_link::FromProcess;
 use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_state::{Bus, State};
 use task_mcp_telemetry::{Metrics, exposition};
-use task_mcp_tools::Tag;
+use task_mcp_tools::{Tag, touched};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -126,10 +126,11 @@ fn keep_house(
     let id = store_id(settings);
     let cache = Cache::open(settings, &id, commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
     let state = State::open(settings, commons, metrics.state.clone(), metrics.state_redis.clone())?;
-    let edited = cache.clone();
+    let (edited, bus) = (cache.clone(), state.bus().clone());
     rt::spawn(async move {
         while let Some(tags) = edits.recv().await {
             edited.bump(&tags).await;
+            touched::tell(&bus, &tags);
         }
     });
     let parts = (state.bus().clone(), cache.clone());

@@ -4,10 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use task_mcp_mcp::{Reply, RequestHeaders, Route, code};
-use task_mcp_tools::{Call, Principal};
+use task_mcp_mcp::{Reply, RequestHeaders, Route, RpcError, code};
+use task_mcp_tools::Principal;
 
 use crate::app::App;
+use crate::exchange::{Answered, Client, Outlet, serve as serve_request};
 use crate::live::Live;
 use crate::public::body::{drain_small, read_json};
 use crate::public::once::{REPLAYED, idempotency_key};
@@ -55,20 +56,25 @@ async fn serve(
     }
     match app.engine.route(&body, &headers) {
         Route::Reply(reply) => respond(request, reply),
-        Route::Accepted => HttpResponse::Accepted().finish(),
-        Route::Call(call) => {
-            if !app.executor.knows(call.name()) {
-                return respond(request, call.refuse(call.unknown_tool()));
-            }
-            let key = match idempotency_key(request, call.idempotency_key()) {
+        Route::Notification(_) => HttpResponse::Accepted().finish(),
+        Route::Response(_) => {
+            let error = RpcError::invalid_request("the field `id` names no question of this server");
+            respond(request, Reply::error(None, &error))
+        }
+        Route::Batch(_) => {
+            let error =
+                RpcError::invalid_request("a batch is not supported: send each message as a request of its own");
+            respond(request, Reply::error(None, &error))
+        }
+        Route::Request(asked) => {
+            let key = match idempotency_key(request, asked.idempotency_key.as_deref()) {
                 Ok(key) => key,
                 Err(refusal) => return refusal.respond(request, form),
             };
-            let asked = Call::new(principal).with_idempotency(key);
-            let answer = app.executor.execute(&asked, call.name(), call.arguments()).await;
-            let result = answer.outcome.unwrap_or_else(|error| error.to_result());
-            let mut response = respond(request, call.reply(&app.engine, &result));
-            if answer.replayed {
+            let client = Client { idempotency: key, ..Client::of_request(principal, &asked) };
+            let Answered { reply, replayed } = serve_request(&app, &asked, &client, &Outlet::closed()).await;
+            let mut response = respond(request, reply);
+            if replayed {
                 let (name, value) = REPLAYED;
                 response.headers_mut().insert(name, value);
             }

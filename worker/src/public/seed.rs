@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use task_mcp_mcp::{CallResult, json_string};
 use task_mcp_telemetry::Metrics;
-use task_mcp_tools::{Call, Principal, ToolError};
+use task_mcp_tools::{Call, Principal, Stop, ToolError};
 
 use crate::app::App;
 use crate::public::body::{drain_small, read_json};
@@ -78,7 +78,8 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, principal: P
         literal(&asked.tool),
     );
     let outcome = async move {
-        let outcome = app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome;
+        let outcome =
+            app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome.map_err(Stop::into_error);
         let ts = Timestamp::now().as_millisecond();
         let mut lines = match outcome {
             Ok(result) => {
@@ -112,7 +113,8 @@ fn respond_sse(request: &HttpRequest, app: Data<App>, asked: Asked, heartbeat: D
     let outcome = async move {
         let _open = open;
         let (started, started_at) = (Instant::now(), Timestamp::now());
-        let outcome = app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome;
+        let outcome =
+            app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome.map_err(Stop::into_error);
         let (name, data) = event(&asked.tool, &outcome, started_at, started.elapsed());
         sse::Data::new(data).event(name).id(event_id).into()
     };

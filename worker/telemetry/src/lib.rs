@@ -4,7 +4,7 @@
 //! - `names`: names, help texts and buckets
 //! - `http`: what is counted of requests, by method, route and status
 //! - `tools`: what is counted of tool calls, by tool and error code
-//! - `cache`, `redis`, `state`, `limits`: what is counted of each
+//! - `cache`, `redis`, `state`, `limits`, `mcp`: what is counted of each
 //! - `metrics`: the series of an instance as a plan for the scoreboard, and a process's handles on them
 //! - `exposition`: the scoreboard as Prometheus text
 //! - `kernel`: what the kernel knows about a process
@@ -20,6 +20,7 @@ mod exposition;
 mod http;
 mod kernel;
 mod limits;
+mod mcp;
 mod metrics;
 pub mod names;
 mod readiness;
@@ -31,6 +32,7 @@ pub use cache::{CacheFault, CacheMetrics, CacheOperation, CacheOutcome};
 pub use exposition::{ExpositionError, exposition};
 pub use http::{HttpMetrics, Method, Route};
 pub use limits::LimitMetrics;
+pub use mcp::{McpMetrics, QuestionOutcome, StreamKind, TaskOutcome};
 pub use metrics::{Metrics, UnplannedSeries, plan};
 pub use readiness::{Latch, Readiness};
 pub use redis::{RedisFault, RedisMetrics};

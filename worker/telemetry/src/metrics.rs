@@ -7,6 +7,7 @@ use task_mcp_scoreboard::{Counter, Gauge, Histogram, Kind, Scoreboard, Seat, Ser
 use crate::cache::CacheMetrics;
 use crate::http::HttpMetrics;
 use crate::limits::LimitMetrics;
+use crate::mcp::McpMetrics;
 use crate::names;
 use crate::redis::RedisMetrics;
 use crate::state::StateMetrics;
@@ -30,6 +31,7 @@ pub fn plan(tools: &[&str], codes: &[&str]) -> Vec<Series> {
     all.extend(RedisMetrics::plan("state"));
     all.extend(StateMetrics::plan());
     all.extend(LimitMetrics::plan());
+    all.extend(McpMetrics::plan());
     all.push(series(names::SSE_ACTIVE, Kind::Gauge, &[], false));
     all.push(series(names::TREE_CHANGES_SEEN, Kind::Counter, &[], false));
     all
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub state: StateMetrics,
     /// Limits.
     pub limits: LimitMetrics,
+    /// Sessions, streams, questions, tasks.
+    pub mcp: McpMetrics,
     /// Open event streams.
     pub sse_active: Gauge,
     /// Edits seen by the watcher.
@@ -78,6 +82,7 @@ impl Metrics {
             state_redis: RedisMetrics::bind(binder)?,
             state: StateMetrics::bind(binder)?,
             limits: LimitMetrics::bind(binder)?,
+            mcp: McpMetrics::bind(binder)?,
             sse_active: binder.gauge()?,
             tree_changes_seen: binder.counter()?,
         })

@@ -59,6 +59,22 @@ pub const BUS_PUBLISHED: &str = "task_mcp_bus_published_total";
 pub const BUS_DELIVERED: &str = "task_mcp_bus_delivered_total";
 /// Events a subscriber had no room for; it was told to look at everything anew.
 pub const BUS_DROPPED: &str = "task_mcp_bus_dropped_total";
+/// Sessions that legacy clients began.
+pub const SESSIONS_BEGUN: &str = "task_mcp_sessions_begun_total";
+/// Sessions their clients ended.
+pub const SESSIONS_ENDED: &str = "task_mcp_sessions_ended_total";
+/// Requests of sessions that are not, or no longer, known.
+pub const SESSIONS_UNKNOWN: &str = "task_mcp_sessions_unknown_total";
+/// Open event streams of the protocol, by what they are for.
+pub const STREAMS_OPEN: &str = "task_mcp_streams_open";
+/// Messages sent on streams before an answer.
+pub const STREAM_MESSAGES: &str = "task_mcp_stream_messages_total";
+/// Streams cut because their client read too slowly.
+pub const STREAMS_CUT: &str = "task_mcp_streams_cut_total";
+/// Questions of tools to clients, by what became of them.
+pub const QUESTIONS: &str = "task_mcp_questions_total";
+/// Tasks of the tasks extension, by what became of them.
+pub const TASKS: &str = "task_mcp_tasks_total";
 /// Requests refused because their principal sent too many.
 pub const RATE_LIMITED: &str = "task_mcp_rate_limited_total";
 /// Requests judged by this machine's share because the shared limit could not be asked.
@@ -121,6 +137,14 @@ pub(crate) fn help(name: &str) -> &'static str {
         BUS_PUBLISHED => "Events published on the bus.",
         BUS_DELIVERED => "Events handed to subscribers.",
         BUS_DROPPED => "Events a subscriber had no room for; it was told to look at everything anew.",
+        SESSIONS_BEGUN => "Sessions that legacy clients began.",
+        SESSIONS_ENDED => "Sessions their clients ended.",
+        SESSIONS_UNKNOWN => "Requests of sessions that are not, or no longer, known.",
+        STREAMS_OPEN => "Open event streams of the protocol, by what they are for.",
+        STREAM_MESSAGES => "Messages sent on streams before an answer.",
+        STREAMS_CUT => "Streams cut because their client read too slowly.",
+        QUESTIONS => "Questions of tools to clients, by what became of them.",
+        TASKS => "Tasks of the tasks extension, by what became of them.",
         RATE_LIMITED => "Requests refused because their principal sent too many.",
         RATE_LOCAL => "Requests judged by this machine's share because the shared limit could not be asked.",
         CONNECTIONS_REFUSED => "Connections refused: their address has too many, or all are busy.",

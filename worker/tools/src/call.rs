@@ -1,16 +1,13 @@
 //! What a call brings beside its arguments.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+use task_mcp_mcp::{Answers, CallContext, Capability, Change, LogLevel, NoChunks, Nobody, Questions};
 
 use crate::idempotency::IdempotencyKey;
 use crate::principal::Principal;
-
-/// Hears how far a call is; implemented by a transport that can tell its client meanwhile.
-pub trait Progress: Send + Sync {
-    /// So much of `total` is done; the numbers grow from one report to the next. Called from any thread, also when nobody
-    /// waits for the call any longer.
-    fn report(&self, done: f64, total: Option<f64>, message: Option<&str>);
-}
+use crate::stop::Stop;
 
 /// What the executor and a tool know of the call they serve. Cloning is cheap.
 #[derive(Clone)]
@@ -18,7 +15,7 @@ pub struct Call {
     /// Who calls.
     pub principal: Principal,
     idempotency: Option<IdempotencyKey>,
-    progress: Option<Arc<dyn Progress>>,
+    context: Arc<dyn CallContext>,
 }
 
 impl std::fmt::Debug for Call {
@@ -28,9 +25,10 @@ impl std::fmt::Debug for Call {
 }
 
 impl Call {
-    /// A call of this principal, without idempotency key, whose progress nobody hears of.
+    /// A call of this principal, without idempotency key, whose client hears nothing but its result.
     pub fn new(principal: Principal) -> Self {
-        Self { principal, idempotency: None, progress: None }
+        static NOBODY: LazyLock<Arc<dyn CallContext>> = LazyLock::new(|| Arc::new(Nobody));
+        Self { principal, idempotency: None, context: Arc::clone(&NOBODY) }
     }
 
     /// The same under an idempotency key.
@@ -39,17 +37,52 @@ impl Call {
         self
     }
 
-    /// The same with somebody who hears of its progress.
-    pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
-        self.progress = Some(progress);
+    /// The same with a client at the other end.
+    pub fn with_context(mut self, context: Arc<dyn CallContext>) -> Self {
+        self.context = context;
         self
     }
 
-    /// Tells the caller how far the call is, if the caller can be told.
+    /// Tells the caller how far the call is, if the caller wants to hear it. The numbers grow.
     pub fn report(&self, done: f64, total: Option<f64>, message: Option<&str>) {
-        if let Some(progress) = &self.progress {
-            progress.report(done, total, message);
-        }
+        self.context.progress(done, total, message);
+    }
+
+    /// A message for the caller, if it wants to hear messages of this level.
+    pub fn log(&self, level: LogLevel, logger: Option<&str>, data: &Value) {
+        self.context.log(level, logger, data);
+    }
+
+    /// Whether the client can do that.
+    pub fn can(&self, capability: Capability) -> bool {
+        self.context.capabilities().has(capability)
+    }
+
+    /// Asks the client; see [`CallContext::ask`]. A tool hands the error on: it may be run again from its beginning with the
+    /// answers.
+    ///
+    /// # Errors
+    /// There are no answers yet, or there will be none.
+    pub async fn ask(&self, about: &str, questions: &Questions) -> Result<Answers, Stop> {
+        Ok(self.context.ask(about, questions).await?)
+    }
+
+    /// Sends a piece of a large result; see [`CallContext::chunk`].
+    ///
+    /// # Errors
+    /// The client is gone, or cannot be sent pieces.
+    pub async fn chunk(&self, text: &str) -> Result<(), NoChunks> {
+        self.context.chunk(text).await
+    }
+
+    /// Tells all clients that wish to know that something has changed.
+    pub fn notify(&self, change: &Change) {
+        self.context.notify(change);
+    }
+
+    /// Returns when nobody waits for the answer any more.
+    pub async fn cancelled(&self) {
+        self.context.cancelled().await;
     }
 
     pub(crate) fn idempotency(&self) -> Option<&IdempotencyKey> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use task_mcp_mcp::{CallResult, json_string};
+use task_mcp_mcp::{Blocks, CallResult, json_string};
 
 /// Error codes that are the executor's own. A tool's domain has further ones; [`Tool::error_codes`](crate::Tool::error_codes)
 /// names them, because every label of a metric must be known before the first call.
@@ -32,11 +32,13 @@ pub mod code {
     pub const IDEMPOTENCY_UNAVAILABLE: &str = "IDEMPOTENCY_UNAVAILABLE";
     /// A call with this idempotency key was begun, and nobody knows what became of it.
     pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
+    /// The client would have to be asked, and cannot be, or did not answer.
+    pub const UNANSWERABLE: &str = "UNANSWERABLE";
     /// The fault is the server's; its log says more.
     pub const INTERNAL_ERROR: &str = "INTERNAL_ERROR";
 
     /// All of the above.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 13] = [
         INVALID_INPUT,
         TOOL_NOT_FOUND,
         DEADLINE_EXCEEDED,
@@ -48,6 +50,7 @@ pub mod code {
         IDEMPOTENCY_CONFLICT,
         IDEMPOTENCY_UNAVAILABLE,
         OUTCOME_UNKNOWN,
+        UNANSWERABLE,
         INTERNAL_ERROR,
     ];
 }
@@ -87,7 +90,7 @@ impl ToolError {
     }
 
     /// What a caller is told of a fault that is ours: nothing internal.
-    pub(crate) fn internal() -> Self {
+    pub fn internal() -> Self {
         Self::new(code::INTERNAL_ERROR, "the tool failed inside the server")
             .with_hint("try again; the server's log names the cause")
     }
@@ -96,7 +99,7 @@ impl ToolError {
     /// `structuredContent`, because that would have to fit the tool's output schema.
     pub fn to_result(&self) -> CallResult {
         let text = serde_json::to_string(&serde_json::json!({ "error": self })).unwrap_or_else(|_| self.to_string());
-        CallResult { structured: None, text: json_string(&text), is_error: true }
+        CallResult { structured: None, content: Blocks::Text(json_string(&text)), is_error: true }
     }
 
     /// The error of a JSON object that [`ToolError::to_json`] wrote; `None` for anything else.

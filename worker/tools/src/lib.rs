@@ -8,6 +8,9 @@
 //! - `arguments`: the JSON text of a call, read strictly; `canonical`: one text for all ways to write it
 //! - `executor`: the one path every call takes, whatever dialect it came in
 //! - `panics`: in a tool an error of one call, elsewhere the end of the process
+//! - `stop`: why a call ends without a result
+//! - `offers`: prompts, resources, completions; `methods`: the methods of the protocol over them, as tools no list shows
+//! - `touched`: what writes have touched, told to those who watch resources
 //! - `slots`: how many calls of one tool run, and how much is not finished
 //! - `pool`: bounded threads for work that blocks or computes
 //! - `builtin`: the tools over OpenSpec changes
@@ -28,23 +31,31 @@ mod canonical;
 mod error;
 mod executor;
 mod idempotency;
+pub mod methods;
+mod offers;
 pub mod panics;
 mod pool;
 mod principal;
 mod registry;
 mod slots;
+mod stop;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod testing;
 mod tool;
+pub mod touched;
 
 pub use builtin::{Inventory, builtin_tools, tags};
-pub use call::{Call, Progress};
+pub use call::Call;
 pub use error::{ToolError, code};
 pub use executor::{Answer, Backing, Cut, Executor, Limits};
 pub use idempotency::{IdempotencyKey, NoKey};
+pub use offers::{
+    Additions, Completer, Completion, Prompt, PromptMessage, Reference, ResourcePage, Resources, Role, Typed,
+};
 pub use pool::Pool;
 pub use principal::{Principal, Scopes};
 pub use registry::{Registry, RegistryError};
+pub use stop::Stop;
 pub use task_mcp_cache::Tag;
-pub use tool::{Aftermath, BoxFuture, CachePolicy, Output, Partition, Tool};
+pub use tool::{Aftermath, BoxFuture, CachePolicy, Output, Partition, TaskSupport, Tool};

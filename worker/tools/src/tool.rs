@@ -7,17 +7,24 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use task_mcp_cache::Tag;
-use task_mcp_mcp::ToolDescription;
+use task_mcp_mcp::{Content, ToolDescription};
 
 use crate::call::Call;
 use crate::error::ToolError;
+use crate::stop::Stop;
 
 /// A future on the heap, so that tools of many kinds fit one registry.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a tool answers: JSON text, serialised once. Every dialect wraps it and none parses it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Output(String);
+pub struct Output {
+    /// `structuredContent`; its text form is made of it unless there are blocks.
+    pub(crate) structured: Option<String>,
+    /// `content`, a JSON list.
+    pub(crate) blocks: Option<String>,
+    pub(crate) is_error: bool,
+}
 
 impl Output {
     /// Serialises an answer.
@@ -25,15 +32,40 @@ impl Output {
     /// # Errors
     /// [`code::INTERNAL_ERROR`](crate::code::INTERNAL_ERROR) if the value cannot be JSON.
     pub fn of(value: &impl Serialize) -> Result<Self, ToolError> {
-        serde_json::to_string(value).map(Self).map_err(|error| {
-            tracing::error!(error = %error, "An answer cannot be serialised.");
-            ToolError::internal()
-        })
+        Ok(Self { structured: Some(json(value)?), blocks: None, is_error: false })
     }
 
-    pub(crate) fn into_json(self) -> String {
-        self.0
+    /// Blocks of content without a structured form. Such results are answered, and never kept in the cache.
+    ///
+    /// # Errors
+    /// As [`Output::of`].
+    pub fn blocks(blocks: &[Content]) -> Result<Self, ToolError> {
+        let blocks: Vec<Value> = blocks.iter().map(Content::to_json).collect();
+        Ok(Self { structured: None, blocks: Some(json(&blocks)?), is_error: false })
     }
+
+    /// The same as the answer of a tool that failed: for a failure that has no code of its own.
+    pub fn failed(self) -> Self {
+        Self { is_error: true, ..self }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, ToolError> {
+    serde_json::to_string(value).map_err(|error| {
+        tracing::error!(error = %error, "An answer cannot be serialised.");
+        ToolError::internal()
+    })
+}
+
+/// Whether a call of a tool may become a task (tasks extension): work its client asks after instead of waiting for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskSupport {
+    /// It never does.
+    Never,
+    /// It does if its client can take one.
+    Optional,
+    /// It always does: a client that cannot take one is refused.
+    Required,
 }
 
 /// Whether results of a tool that reads are kept for other calls.
@@ -109,6 +141,16 @@ pub trait Tool: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether a call may become a task.
+    fn task(&self) -> TaskSupport {
+        TaskSupport::Never
+    }
+
+    /// Whether a task whose worker died may be run again from its beginning, with what its client has answered so far.
+    fn resumes(&self) -> bool {
+        false
+    }
+
     /// Runs one call. The arguments fit the input schema; the output fits the output schema.
-    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>>;
+    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>>;
 }

@@ -10,7 +10,7 @@ use task_mcp_mcp::ToolDescription;
 use super::schema::{self, count, integer, list, text};
 use super::{Outline, answer, tags, typed};
 use crate::call::Call;
-use crate::error::ToolError;
+use crate::stop::Stop;
 use crate::tool::{BoxFuture, CachePolicy, Output, Partition, Tool};
 
 /// A page of active changes.
@@ -80,7 +80,7 @@ impl Tool for Active {
         vec![tags::changes(), tags::everything()]
     }
 
-    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         Box::pin(async move { answer(self.0.active(typed::<ActiveQuery>(arguments)?).await) })
     }
 }

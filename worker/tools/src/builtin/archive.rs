@@ -11,7 +11,7 @@ use task_mcp_mcp::ToolDescription;
 use super::schema::{self, count, list, text};
 use super::{Outline, aftermath, answer, slug, tags, typed};
 use crate::call::Call;
-use crate::error::ToolError;
+use crate::stop::Stop;
 use crate::tool::{Aftermath, BoxFuture, Output, Tool};
 
 /// Merges a change into the living specs and moves it to the archive.
@@ -95,7 +95,7 @@ impl Tool for Archive {
         vec![tags::changes(), tags::change_of(arguments), tags::specs()]
     }
 
-    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         Box::pin(async move {
             let Arguments { slug: name, allow_open_tasks } = typed(arguments)?;
             let principal = call.principal.name().to_owned();

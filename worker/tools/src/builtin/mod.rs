@@ -18,7 +18,10 @@ use task_mcp_changes::{ChangesError, Slug, Store};
 use task_mcp_mcp::ToolDescription;
 
 use crate::error::{ToolError, code};
+use crate::methods;
+use crate::offers::Additions;
 use crate::registry::all_codes;
+use crate::stop::Stop;
 use crate::tool::{Aftermath, Output, Tool};
 
 /// The built-in tools over `store`, in the order they are listed: the one that works with `{}` first.
@@ -39,12 +42,14 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The built-in tools and `others`, in the order of a [`Registry`](crate::Registry) over both.
-    pub fn with(others: &[Arc<dyn Tool>]) -> Self {
+    /// The built-in tools, those of `additions` and the methods, in the order of a [`Registry`](crate::Registry) over all.
+    pub fn with(additions: &Additions) -> Self {
+        let others = &additions.tools;
         let builtin = [active::describe(), show::describe(), open::describe(), archive::describe()];
         let names =
             builtin.into_iter().chain(others.iter().map(|tool| tool.describe())).map(|description| description.name);
         let codes = std::iter::once(ChangesError::CODES).chain(others.iter().map(|tool| tool.error_codes()));
+        let names = names.chain(methods::NAMES.map(str::to_owned));
         Self { names: names.collect(), codes: all_codes(codes) }
     }
 
@@ -71,8 +76,8 @@ fn slug(text: &str) -> Result<Slug, ToolError> {
 }
 
 /// A result of the store as an output, an error of it as one of a tool.
-fn answer<T: Serialize>(outcome: Result<T, ChangesError>) -> Result<Output, ToolError> {
-    Output::of(&outcome.map_err(refusal)?)
+fn answer<T: Serialize>(outcome: Result<T, ChangesError>) -> Result<Output, Stop> {
+    Ok(Output::of(&outcome.map_err(refusal)?)?)
 }
 
 /// What a caller is told of the store's error; its causes are for the log.

@@ -11,7 +11,7 @@ use task_mcp_mcp::ToolDescription;
 use super::schema::{self, integer, list, text};
 use super::{Outline, aftermath, answer, slug, tags, typed};
 use crate::call::Call;
-use crate::error::ToolError;
+use crate::stop::Stop;
 use crate::tool::{Aftermath, BoxFuture, Output, Tool};
 
 /// Creates or resumes a change.
@@ -82,7 +82,7 @@ impl Tool for Open {
         vec![tags::changes(), tags::change_of(arguments)]
     }
 
-    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         Box::pin(async move {
             let Arguments { slug: name, title, rationale, owner, ttl, template } = typed(arguments)?;
             let principal = call.principal.name().to_owned();

@@ -12,7 +12,7 @@ use task_mcp_mcp::ToolDescription;
 use super::schema::{self, count, list, text};
 use super::{Outline, answer, slug, tags, typed};
 use crate::call::Call;
-use crate::error::ToolError;
+use crate::stop::Stop;
 use crate::tool::{BoxFuture, CachePolicy, Output, Partition, Tool};
 
 /// One change.
@@ -96,7 +96,7 @@ impl Tool for Show {
         vec![tags::change_of(arguments), tags::everything()]
     }
 
-    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         Box::pin(async move {
             let arguments: Arguments = typed(arguments)?;
             answer(self.0.show(&slug(&arguments.slug)?).await)

@@ -28,7 +28,7 @@ pub(super) fn bases(registry: &Registry, store_id: &str) -> Vec<Key> {
         let version = version.to_le_bytes();
         Key::of(&[store_id.as_bytes(), description.name.as_bytes(), version.as_slice(), &input, &output])
     };
-    registry.descriptions().iter().map(base).collect()
+    registry.all().iter().map(base).collect()
 }
 
 /// An entry of the cache, named for it and for people.

@@ -29,12 +29,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use task_mcp_cache::{Cache, Key};
 use task_mcp_mcp::CallResult;
-use task_mcp_state::Ledger;
+use task_mcp_state::{Bus, Ledger};
 use task_mcp_telemetry::ToolMetrics;
 use tokio::sync::watch;
 
 use crate::error::ToolError;
 use crate::registry::Registry;
+use crate::stop::Stop;
+use crate::tool::TaskSupport;
 
 /// What one call may cost.
 #[derive(Debug, Clone, Copy)]
@@ -67,20 +69,28 @@ pub struct Backing {
     pub cache: Cache,
     /// Answers of writes with an idempotency key.
     pub ledger: Ledger,
+    /// Hears what writes have touched.
+    pub bus: Bus,
 }
 
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The result, or a [`ToolError`] with one of [`code::ALL`](crate::code::ALL) or of the tool's own codes.
-    pub outcome: Result<CallResult, ToolError>,
+    /// The result; or why there is none, with a code of [`code::ALL`](crate::code::ALL) or of the tool's own.
+    pub outcome: Result<CallResult, Stop>,
     /// Whether it is the answer an earlier call with the same idempotency key got.
     pub replayed: bool,
 }
 
-impl From<Result<CallResult, ToolError>> for Answer {
-    fn from(outcome: Result<CallResult, ToolError>) -> Self {
+impl From<Result<CallResult, Stop>> for Answer {
+    fn from(outcome: Result<CallResult, Stop>) -> Self {
         Self { outcome, replayed: false }
+    }
+}
+
+impl From<ToolError> for Answer {
+    fn from(error: ToolError) -> Self {
+        Err(Stop::from(error)).into()
     }
 }
 
@@ -133,7 +143,22 @@ impl Executor {
 
     /// Whether a tool of that name exists. A dialect asks first where an unknown tool is an error of the protocol.
     pub fn knows(&self, name: &str) -> bool {
-        self.0.registry.get(name).is_some()
+        self.0.registry.get(name).is_some_and(|entry| entry.is_listed)
+    }
+
+    /// Whether a call of that tool may become a task.
+    pub fn task_support(&self, name: &str) -> TaskSupport {
+        self.0.registry.get(name).map_or(TaskSupport::Never, |entry| entry.tool.task())
+    }
+
+    /// Whether a task of that tool may be run again by another process.
+    pub fn resumes(&self, name: &str) -> bool {
+        self.0.registry.get(name).is_some_and(|entry| entry.tool.resumes())
+    }
+
+    /// Whether it changes nothing: then its caller's leaving ends it.
+    pub fn is_read_only(&self, name: &str) -> bool {
+        self.0.registry.get(name).is_some_and(|entry| entry.read_only)
     }
 
     /// Writes that were begun and are not done, whether somebody waits for them or not: a process that takes leave waits for

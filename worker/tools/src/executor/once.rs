@@ -30,21 +30,21 @@ impl Executor {
             Ok(Begun::Replay(kept)) => {
                 return match record::decode(kept) {
                     Some(outcome) => Answer { outcome, replayed: true },
-                    None => Err(refusals::outcome_unknown()).into(),
+                    None => refusals::outcome_unknown().into(),
                 };
             }
-            Ok(Begun::Running) => return Err(refusals::in_progress()).into(),
-            Ok(Begun::Conflict) => return Err(refusals::conflict()).into(),
-            Ok(Begun::Unknown) => return Err(refusals::outcome_unknown()).into(),
+            Ok(Begun::Running) => return refusals::in_progress().into(),
+            Ok(Begun::Conflict) => return refusals::conflict().into(),
+            Ok(Begun::Unknown) => return refusals::outcome_unknown().into(),
             Err(error) => {
                 tracing::debug!(error = %error, tool = entry.name, "A write was refused for want of the ledger.");
-                return Err(refusals::ledger_unavailable()).into();
+                return refusals::ledger_unavailable().into();
             }
         };
         let Written { outcome, aftermath } = self.written(admitted).await;
         let kept = match (&outcome, aftermath) {
             (Err(_), Aftermath::NothingDone) => None,
-            (Err(_), Aftermath::Unknown) => Some(record::encode(&Err(refusals::outcome_unknown()))),
+            (Err(_), Aftermath::Unknown) => Some(record::encode(&Err(refusals::outcome_unknown().into()))),
             (Ok(_), _) | (Err(_), Aftermath::Refused) => Some(record::encode(&outcome)),
         };
         match ledger.finish(ticket, kept).await {

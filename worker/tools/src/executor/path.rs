@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::error::ToolError;
 use crate::panics::{Guarded, Panicked, guarded};
 use crate::registry::Entry;
+use crate::stop::Stop;
 use crate::tool::{CachePolicy, Output};
 
 /// A call that may run: its tool, who calls, arguments that fit. It belongs to whoever runs it, who may outlive the caller.
@@ -29,7 +30,7 @@ impl Executor {
     /// If the caller does not wait for the end, a read that nobody else waits for ends; a write goes on.
     pub async fn execute(&self, call: &Call, name: &str, arguments: &str) -> Answer {
         let Some(entry) = self.0.registry.get(name) else {
-            return Err(refusals::unknown_tool()).into();
+            return refusals::unknown_tool().into();
         };
         let started = Instant::now();
         let cut_with = if entry.read_only { Cut::Reads } else { Cut::Everything };
@@ -37,7 +38,7 @@ impl Executor {
         let answer = tokio::select! {
             biased;
             answer = self.run(entry, call, arguments) => answer,
-            _ = cut.wait_for(|cut| *cut >= cut_with) => Err(refusals::shutting_down(entry.read_only)).into(),
+            _ = cut.wait_for(|cut| *cut >= cut_with) => refusals::shutting_down(entry.read_only).into(),
         };
         self.count(entry, started, &answer);
         answer
@@ -46,8 +47,10 @@ impl Executor {
     /// Counts a call that has come to its end.
     pub(super) fn count(&self, entry: &Entry, started: Instant, answer: &Answer) {
         self.0.metrics.executed(entry.index, started.elapsed());
-        if let Err(error) = &answer.outcome {
-            let position = self.0.registry.error_codes().iter().position(|known| *known == error.code);
+        if let Err(stop) = answer.outcome.as_ref()
+            && !stop.asks()
+        {
+            let position = self.0.registry.error_codes().iter().position(|known| *known == stop.code());
             self.0.metrics.failed(entry.index, position);
         }
     }
@@ -55,7 +58,7 @@ impl Executor {
     async fn run(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Answer {
         let admitted = match self.admit(entry, call, arguments) {
             Ok(admitted) => admitted,
-            Err(error) => return Err(error).into(),
+            Err(error) => return error.into(),
         };
         match (entry.read_only, entry.policy) {
             (false, _) => self.write(admitted).await,
@@ -81,11 +84,7 @@ impl Executor {
     }
 
     /// Runs the tool, within a guard from its first line on.
-    pub(super) async fn ran(
-        entry: &Entry,
-        call: &Call,
-        arguments: Value,
-    ) -> Result<Result<Output, ToolError>, Panicked> {
+    pub(super) async fn ran(entry: &Entry, call: &Call, arguments: Value) -> Result<Result<Output, Stop>, Panicked> {
         Guarded(guarded(|| entry.tool.call(call, arguments))?).await
     }
 

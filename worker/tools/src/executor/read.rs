@@ -7,22 +7,23 @@ use task_mcp_mcp::CallResult;
 use tokio::time::timeout;
 
 use super::keys::Named;
-use super::outcome::{fragments, from_value, to_value, within};
+use super::outcome::{can_be_kept, fragments, from_value, to_value, within};
 use super::path::Admitted;
 use super::{Executor, refusals};
 use crate::error::{ToolError, code};
 use crate::panics::Panicked;
+use crate::stop::Stop;
 
 impl Executor {
     /// Runs the tool for this caller alone: when the caller leaves, it ends.
-    pub(super) async fn read(&self, admitted: Admitted) -> Result<CallResult, ToolError> {
+    pub(super) async fn read(&self, admitted: Admitted) -> Result<CallResult, Stop> {
         let Admitted { entry, call, arguments, limits } = admitted;
         let _slot = entry.slots.take(limits.concurrency).ok_or_else(|| refusals::busy(limits.concurrency))?;
         let _counted = self.0.metrics.running(entry.index);
         match timeout(limits.deadline, Self::ran(&entry, &call, arguments)).await {
             Ok(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
-            Ok(Err(Panicked)) => Err(self.panicked(&entry)),
-            Err(_) => Err(refusals::too_slow(limits.deadline)),
+            Ok(Err(Panicked)) => Err(self.panicked(&entry).into()),
+            Err(_) => Err(refusals::too_slow(limits.deadline).into()),
         }
     }
 
@@ -35,7 +36,7 @@ impl Executor {
         ttl: Option<Duration>,
         stale: bool,
         facts: &'static [&'static str],
-    ) -> Result<CallResult, ToolError> {
+    ) -> Result<CallResult, Stop> {
         let (limits, tool) = (admitted.limits, admitted.entry.index);
         let tags = self.tags(&admitted)?;
         let wanted = Wanted { key: named.key, tool, name: &named.name, tags: &tags, ttl, stale };
@@ -43,19 +44,19 @@ impl Executor {
         let compute = move || async move {
             let outcome = executor.read(admitted).await;
             match &outcome {
-                Ok(_) => Computed::Keep(to_value(outcome)),
-                Err(error) if facts.contains(&error.code.as_ref()) => Computed::KeepBriefly(to_value(outcome)),
+                Ok(result) if can_be_kept(result) => Computed::Keep(to_value(outcome)),
+                Err(stop) if facts.contains(&stop.code()) => Computed::KeepBriefly(to_value(outcome)),
                 // Who came later has time left.
-                Err(error) if error.code == code::DEADLINE_EXCEEDED => Computed::TellOne(to_value(outcome)),
+                Err(stop) if stop.code() == code::DEADLINE_EXCEEDED => Computed::TellOne(to_value(outcome)),
                 // Whoever else waits would only find the same: the tool panics, or has no room.
-                Err(_) => Computed::Tell(to_value(outcome)),
+                Ok(_) | Err(_) => Computed::Tell(to_value(outcome)),
             }
         };
         match timeout(limits.deadline, self.0.backing.cache.fetch(wanted, compute)).await {
             // It may have been kept under a larger limit.
             Ok(Some(fetched)) => within(from_value(fetched.value)?, limits.response_bytes),
-            Ok(None) => Err(ToolError::internal()),
-            Err(_) => Err(refusals::too_slow(limits.deadline)),
+            Ok(None) => Err(ToolError::internal().into()),
+            Err(_) => Err(refusals::too_slow(limits.deadline).into()),
         }
     }
 }

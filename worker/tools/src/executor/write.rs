@@ -8,14 +8,15 @@ use task_mcp_mcp::CallResult;
 use super::outcome::fragments;
 use super::path::Admitted;
 use super::{Answer, Executor, refusals};
-use crate::error::ToolError;
 use crate::panics::Panicked;
 use crate::slots::Slot;
+use crate::stop::Stop;
 use crate::tool::Aftermath;
+use crate::touched;
 
 /// What a write came to.
 pub(super) struct Written {
-    pub(super) outcome: Result<CallResult, ToolError>,
+    pub(super) outcome: Result<CallResult, Stop>,
     /// If the outcome is an error.
     pub(super) aftermath: Aftermath,
 }
@@ -26,7 +27,7 @@ impl Executor {
     pub(super) async fn write(&self, admitted: Admitted) -> Answer {
         let limit = admitted.limits.concurrency;
         let Some(slot) = admitted.entry.slots.take(limit) else {
-            return Err(refusals::busy(limit)).into();
+            return refusals::busy(limit).into();
         };
         let counted = self.0.metrics.running(admitted.entry.index);
         let unfinished = Slot::beyond_limits(&self.0.writes);
@@ -46,7 +47,7 @@ impl Executor {
             answer
         });
         // The task cannot panic, and nobody cancels it: what can be lost is the runtime, at the end of the process.
-        let answer = running.await.unwrap_or_else(|_| Err(refusals::shutting_down(false)).into());
+        let answer = running.await.unwrap_or_else(|_| refusals::shutting_down(false).into());
         drop(caller);
         answer
     }
@@ -55,20 +56,24 @@ impl Executor {
     pub(super) async fn written(&self, admitted: Admitted) -> Written {
         let tags = match self.tags(&admitted) {
             Ok(tags) => tags,
-            Err(error) => return Written { outcome: Err(error), aftermath: Aftermath::NothingDone },
+            Err(error) => return Written { outcome: Err(error.into()), aftermath: Aftermath::NothingDone },
         };
         let Admitted { entry, call, arguments, .. } = admitted;
         let finished = Self::ran(&entry, &call, arguments).await;
         if !tags.is_empty() {
             self.0.backing.cache.bump(&tags).await;
+            touched::tell(&self.0.backing.bus, &tags);
         }
         match finished {
             Ok(outcome) => {
-                let aftermath = outcome.as_ref().err().map(|error| entry.tool.aftermath(&error.code));
-                let aftermath = aftermath.unwrap_or(Aftermath::Refused);
+                let aftermath = match &outcome {
+                    Err(stop) if stop.asks() => Aftermath::NothingDone,
+                    Err(stop) => entry.tool.aftermath(stop.code()),
+                    Ok(_) => Aftermath::Refused,
+                };
                 Written { outcome: outcome.map(fragments), aftermath }
             }
-            Err(Panicked) => Written { outcome: Err(self.panicked(&entry)), aftermath: Aftermath::Unknown },
+            Err(Panicked) => Written { outcome: Err(self.panicked(&entry).into()), aftermath: Aftermath::Unknown },
         }
     }
 }

@@ -1,0 +1,153 @@
+//! Tools, prompts, resources and completions: what the executor runs.
+
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use serde_json::json;
+use task_mcp_mcp::{Era, Freshness, Invocation, Reply, Request, RpcError, code, shown};
+use task_mcp_tools::{Answer, Call, Stop, methods};
+
+use super::Answered;
+use super::client::Client;
+use super::context::{Asking, Context};
+use super::outlet::Outlet;
+use super::rounds::Rounds;
+use crate::app::App;
+
+/// What is read may have changed the moment after.
+const READ: Freshness = Freshness { ttl_ms: 0, is_public: false };
+
+/// `tools/call`.
+pub(crate) async fn tool(
+    app: &Data<App>,
+    request: &Request<'_>,
+    invocation: &Invocation<'_>,
+    client: &Client,
+    outlet: &Outlet,
+) -> Answered {
+    if !app.executor.knows(&invocation.name) {
+        let text = format!("Unknown tool: {}; `tools/list` names the tools", shown(&invocation.name));
+        return Reply::refusal(request, RpcError::invalid_params(text)).into();
+    }
+    let context = Context::new(request, client, outlet, asking(request), app.state.bus());
+    let call = Call::new(client.principal.clone())
+        .with_idempotency(client.idempotency.clone())
+        .with_context(Arc::clone(&context) as _);
+    let Answer { outcome, replayed } = app.executor.execute(&call, &invocation.name, invocation.arguments).await;
+    let reply = match outcome.or_else(|stop| match stop {
+        Stop::Error(error) => Ok(error.to_result()),
+        other => Err(other),
+    }) {
+        Ok(result) => Reply::complete(&app.engine, request, result.size_hint(), |out| result.write_fields(out)),
+        Err(stop) => stopped(app, request, client, &context, stop),
+    };
+    Answered { reply, replayed }
+}
+
+/// `prompts/get`.
+pub(crate) async fn prompt(
+    app: &Data<App>,
+    request: &Request<'_>,
+    invocation: &Invocation<'_>,
+    client: &Client,
+    outlet: &Outlet,
+) -> Answered {
+    let name = json!(invocation.name);
+    let arguments = format!("{{\"name\":{name},\"arguments\":{}}}", invocation.arguments);
+    method(app, request, client, outlet, methods::GET_PROMPT, &arguments, None).await
+}
+
+/// `resources/read`.
+pub(crate) async fn read_resource(
+    app: &Data<App>,
+    request: &Request<'_>,
+    invocation: &Invocation<'_>,
+    client: &Client,
+    outlet: &Outlet,
+) -> Answered {
+    let arguments = json!({ "uri": invocation.name }).to_string();
+    method(app, request, client, outlet, methods::READ_RESOURCE, &arguments, Some(READ)).await
+}
+
+/// `resources/list`.
+pub(crate) async fn list_resources(
+    app: &Data<App>,
+    request: &Request<'_>,
+    cursor: Option<&str>,
+    client: &Client,
+    outlet: &Outlet,
+) -> Answered {
+    let arguments = cursor.map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor })).to_string();
+    method(app, request, client, outlet, methods::LIST_RESOURCES, &arguments, Some(READ)).await
+}
+
+/// `completion/complete`.
+pub(crate) async fn complete(
+    app: &Data<App>,
+    request: &Request<'_>,
+    params: &str,
+    client: &Client,
+    outlet: &Outlet,
+) -> Answered {
+    method(app, request, client, outlet, methods::COMPLETE, params, None).await
+}
+
+/// Runs a method whose result is the object it answers.
+async fn method(
+    app: &Data<App>,
+    request: &Request<'_>,
+    client: &Client,
+    outlet: &Outlet,
+    name: &str,
+    arguments: &str,
+    freshness: Option<Freshness>,
+) -> Answered {
+    let context = Context::new(request, client, outlet, asking(request), app.state.bus());
+    let call = Call::new(client.principal.clone()).with_context(Arc::clone(&context) as _);
+    match app.executor.execute(&call, name, arguments).await.outcome {
+        Ok(result) => {
+            let object = result.structured.unwrap_or_default();
+            match freshness {
+                Some(freshness) => Reply::kept(&app.engine, request, freshness, &object).into(),
+                None => Reply::of_object(&app.engine, request, "complete", &object).into(),
+            }
+        }
+        Err(stop) => stopped(app, request, client, &context, stop).into(),
+    }
+}
+
+/// How the client of a request can be asked.
+fn asking(request: &Request<'_>) -> Asking {
+    match request.era {
+        Era::Modern => Asking::Rounds(Rounds::default()),
+        Era::Legacy => Asking::Never,
+    }
+}
+
+/// What is answered when there is no result.
+fn stopped(app: &App, request: &Request<'_>, client: &Client, context: &Context, stop: Stop) -> Reply {
+    match stop {
+        Stop::Protocol(mut error) => {
+            // It was renumbered with 2026-07-28.
+            let names_uri = error.data.as_ref().is_some_and(|data| data.get("uri").is_some());
+            if request.era == Era::Legacy && error.code == code::INVALID_PARAMS && names_uri {
+                error.code = code::RESOURCE_NOT_FOUND;
+            }
+            Reply::refusal(request, error)
+        }
+        Stop::NeedsInput { about, questions } => match context.rounds() {
+            Some(rounds) => rounds.required(app, request, client, &about, &questions),
+            None => Reply::refusal(request, RpcError::internal("the client cannot be asked")),
+        },
+        Stop::Error(error) => {
+            let invalid = [task_mcp_tools::code::INVALID_INPUT, task_mcp_tools::code::INSUFFICIENT_SCOPE];
+            let text = error.to_string();
+            let refusal = match invalid.contains(&error.code.as_ref()) {
+                true => RpcError::invalid_params(text),
+                false => RpcError::internal(text),
+            };
+            let data = serde_json::from_slice(&error.to_json()).unwrap_or_default();
+            Reply::refusal(request, refusal.with_data(data))
+        }
+    }
+}

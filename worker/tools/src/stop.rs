@@ -1,0 +1,67 @@
+//! Why a call ends without a result.
+
+use serde_json::json;
+use task_mcp_mcp::{Questions, RpcError, Unanswered};
+
+use crate::error::{ToolError, code};
+
+/// Why a call ends without a result. What a tool itself has to say is [`Stop::Error`]; the others are the protocol's.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Stop {
+    /// An error that the caller's model is told as a result.
+    #[error(transparent)]
+    Error(#[from] ToolError),
+    /// An error of the protocol, such as a resource that does not exist.
+    #[error(transparent)]
+    Protocol(#[from] RpcError),
+    /// The client has to be asked first: it calls again with its answers.
+    #[error("the client has to be asked first")]
+    NeedsInput {
+        /// What the questions are about, with the state it is in.
+        about: String,
+        /// What is to be asked.
+        questions: Questions,
+    },
+}
+
+impl Stop {
+    /// The same as an error of a tool, for a dialect that has nothing else.
+    pub fn into_error(self) -> ToolError {
+        match self {
+            Self::Error(error) => error,
+            Self::Protocol(error) => ToolError::new(code::UNANSWERABLE, error.message.clone())
+                .with_details(json!({ "rpcCode": error.code, "data": error.data })),
+            Self::NeedsInput { .. } => {
+                ToolError::new(code::UNANSWERABLE, "the client has to be asked, which this way of calling cannot do")
+                    .with_hint("call over MCP with a client that supports elicitation")
+            }
+        }
+    }
+
+    /// Whether nothing was done and the same call may be run again.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self, Self::NeedsInput { .. })
+    }
+
+    /// The code it is counted under.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Error(error) => &error.code,
+            Self::Protocol(_) | Self::NeedsInput { .. } => code::UNANSWERABLE,
+        }
+    }
+}
+
+impl From<Unanswered> for Stop {
+    fn from(unanswered: Unanswered) -> Self {
+        if let Some(error) = unanswered.to_rpc() {
+            return Self::Protocol(error);
+        }
+        match unanswered {
+            Unanswered::NotYet { about, questions } => Self::NeedsInput { about, questions },
+            other => ToolError::new(code::UNANSWERABLE, other.to_string())
+                .with_hint("call again when the client can answer")
+                .into(),
+        }
+    }
+}
