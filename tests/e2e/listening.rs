@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use task_mcp_bench::Request;
 
-use crate::support::{META, Server, ServerBuilder, Session, Stream, Tree, modern_as, modern_call};
+use crate::support::{META, Server, ServerBuilder, Session, Stream, Tree, eventually, modern_as, modern_call};
 
 /// The `_meta` field by which a client knows a stream's messages.
 fn subscription(message: &Value) -> Value {
@@ -162,4 +162,40 @@ fn the_end_of_a_session_ends_its_stream_and_is_known_everywhere() {
         assert_eq!(session.call("tools/list", json!({})).status, 404, "whatever worker is asked");
     }
     assert_eq!(server.send(&delete.header("MCP-Protocol-Version", "2025-11-25")).status, 404, "there is none any more");
+}
+
+#[test]
+fn one_principal_cannot_open_and_watch_without_end() {
+    let tree = Tree::new();
+    let limits = fixture(&tree).set("server.workers", 1);
+    let server = limits.set("limits.streams_per_principal", 4).set("limits.subscriptions", 8).start();
+    let uris = |count: usize| (0..count).map(|number| format!("change://c{number}/tasks")).collect::<Vec<_>>();
+
+    let params = json!({"notifications": {"resourceSubscriptions": uris(10_000)}});
+    let refused = server.send(&modern_as(json!(1), &json!({}), "subscriptions/listen", params));
+    assert!(refused.status < 500 && refused.text().contains("\"error\""), "{}", refused.text());
+    assert!(refused.text().contains("limits.subscriptions"), "{}", refused.text());
+
+    let session = Session::open(&server, None);
+    for uri in uris(8).iter().chain(&uris(8)) {
+        assert_eq!(session.call("resources/subscribe", json!({"uri": uri})).result(), &json!({}), "{uri}");
+    }
+    let refused = session.call("resources/subscribe", json!({"uri": "changes://active"}));
+    assert!(refused.error_code().is_some(), "{:?}", refused.message);
+    assert!(refused.response.text().contains("limits.subscriptions"), "{}", refused.response.text());
+
+    let open = |id: usize| listen(&server, json!(id), json!({"resourceSubscriptions": uris(8)}));
+    let mut streams: Vec<Stream> = (0..4).map(open).collect();
+    for stream in &mut streams {
+        stream.messages(1);
+    }
+    let mut refused = open(4);
+    let head = refused.head();
+    assert!(head.starts_with("http/1.1 429 "), "{head}");
+    let told = refused.rest();
+    assert!(told[0]["error"]["message"].as_str().unwrap().contains("limits.streams_per_principal"), "{told:?}");
+    streams.pop();
+    eventually(Duration::from_secs(5), "a stream that was left makes room", || {
+        open(5).head().starts_with("http/1.1 200 ").then_some(())
+    });
 }
