@@ -57,7 +57,9 @@ def run(drive) -> None:
     try:
         seen = asyncio.run(drive(url, mode))
         check(not warnings.texts, f"the SDK warns: {warnings.texts}")
-    except* Broken as broken:  # task groups of SDKs wrap whatever leaves them
-        print("broken promise:", *broken.exceptions, file=sys.stderr)
+    except* Broken as group:  # task groups of SDKs wrap whatever leaves them, some of them twice
+        while isinstance(group, BaseExceptionGroup):
+            group = group.exceptions[0]
+        print("broken promise:", group, file=sys.stderr)
         sys.exit(1)
     print(json.dumps(seen))
