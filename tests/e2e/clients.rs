@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Finished, Server, Tree, finish, node_of_suite};
+use crate::support::{Cluster, Finished, Server, Tree, finish, node_of_suite};
 
 /// What no client needs on a machine that does other things beside it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,11 +81,30 @@ fn works(mut command: Command, mode: &str) {
 /// A client that uses all it knows: pages, resources, prompts, completion, progress, log, questions, changes, the session's end.
 fn uses_everything(mut command: Command, mode: &str) {
     let tree = Tree::new();
-    tree.add_ready_change("unfinished");
-    tree.write("openspec/changes/unfinished/tasks.md", "# Tasks\n\n## 1. Work\n\n- [x] 1.1 Done\n- [ ] 1.2 Open\n");
+    add_unfinished(&tree);
     let server = Server::build(tree.root()).fixture().start();
     command.arg(server.url()).arg(mode);
-    let seen = printed(command);
+    assert_everything_was_done(&printed(command), &tree, mode);
+}
+
+/// The same with each of its requests at one of two instances by chance.
+fn uses_everything_of_two(mut command: Command, mode: &str, seed: u64) {
+    let cluster = Cluster::start(seed);
+    add_unfinished(cluster.tree());
+    command.arg(cluster.router().url()).arg(mode);
+    assert_everything_was_done(&printed(command), cluster.tree(), mode);
+    let losses = cluster.router().losses();
+    assert!(losses.is_empty(), "nobody was killed: {losses:?}");
+    cluster.assert_both_were_asked();
+}
+
+/// A change with open tasks: whether it may be archived is a question.
+fn add_unfinished(tree: &Tree) {
+    tree.add_ready_change("unfinished");
+    tree.write("openspec/changes/unfinished/tasks.md", "# Tasks\n\n## 1. Work\n\n- [x] 1.1 Done\n- [ ] 1.2 Open\n");
+}
+
+fn assert_everything_was_done(seen: &Value, tree: &Tree, mode: &str) {
     assert_eq!(seen["protocolVersion"], expected(mode), "{mode}: {seen}");
     assert!(tree.archived("unfinished").is_some());
     assert!(tree.path("openspec/changes/from-a-client/proposal.md").exists());
@@ -153,6 +172,20 @@ fn the_typescript_sdk_uses_everything_in_the_era_it_finds() {
 #[test]
 fn the_older_typescript_sdk_uses_everything_in_its_era() {
     uses_everything(node("older.mjs"), "legacy");
+}
+
+#[test]
+fn the_python_sdk_finds_two_instances_to_be_one() {
+    for (mode, seed) in [("legacy", 1), (MODERN, 2)] {
+        uses_everything_of_two(python("surface.py"), mode, seed);
+    }
+}
+
+#[test]
+fn the_typescript_sdk_finds_two_instances_to_be_one() {
+    for (mode, seed) in [("legacy", 3), (MODERN, 4)] {
+        uses_everything_of_two(node("surface.mjs"), mode, seed);
+    }
 }
 
 /// One command of the inspector: its result.

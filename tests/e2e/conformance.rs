@@ -11,9 +11,8 @@ use std::{
 
 use serde_json::json;
 use task_mcp_bench::{Request, fetch};
-use task_mcp_test_servers::RedisServer;
 
-use crate::support::{Loss, Lost, Router, Scenario, Server, Shared, Signal, Suite, Tree, modern_call, sized};
+use crate::support::{Cluster, Loss, Lost, Router, Scenario, Server, Signal, Suite, Tree, modern_call, sized};
 
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
@@ -37,43 +36,13 @@ fn alone(revision: &'static str) {
     assert_faultless(&suite.run(&server.url()));
 }
 
-/// Two instances of two workers each, with state of their own on disk, behind a router.
-struct Cluster {
-    router: Router,
-    servers: [Server; 2],
-    _redis: RedisServer,
-    _shared: Shared,
-}
-
-impl Cluster {
-    fn start(seed: u64) -> Self {
-        let (redis, shared, router) = (RedisServer::start(), Shared::new(), Router::start(seed));
-        let instance = || {
-            let builder = shared.over_redis(2, &redis, "strict").set("state.backend", "redis");
-            let key = "sealing_keys = [\"one key of all instances, 32 bytes and more\"]";
-            let public = format!("public_url = \"http://{}\"", router.address());
-            builder.settings(&format!("[auth]\n{key}\n[server]\n{public}\n")).start()
-        };
-        let servers = [instance(), instance()];
-        router.route_to(&[servers[0].address(), servers[1].address()]);
-        Self { router, servers, _redis: redis, _shared: shared }
-    }
-
-    /// A router that favours one instance would prove little.
-    fn assert_both_were_asked(&self) {
-        let given = self.router.given();
-        let all: u64 = given.iter().sum();
-        assert!(given.iter().all(|each| each * 5 >= all), "requests were not spread: {given:?}");
-    }
-}
-
 fn routed(revision: &'static str) {
     let suite = Suite::of(revision);
     let cluster = Cluster::start(5);
-    let scenarios = suite.run(&cluster.router.url());
+    let scenarios = suite.run(&cluster.router().url());
     assert_faultless(&scenarios);
     cluster.assert_both_were_asked();
-    let losses = cluster.router.losses();
+    let losses = cluster.router().losses();
     assert!(losses.is_empty(), "nobody was killed: {losses:?}");
 }
 
@@ -118,9 +87,9 @@ impl Drop for Over<'_> {
 fn killed(revision: &'static str, rounds: usize) {
     let suite = Suite::of(revision);
     let cluster = Cluster::start(7);
-    let router = &cluster.router;
+    let router = cluster.router();
     let mut retried = Vec::new();
-    let ((), kills) = while_workers_die(&cluster.servers, || {
+    let ((), kills) = while_workers_die(cluster.servers(), || {
         for _ in 0..rounds {
             let mut scenarios = suite.run(&router.url());
             for scenario in &mut scenarios {

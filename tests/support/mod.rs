@@ -8,7 +8,7 @@
 //! - `dialect`: one tool call in each dialect of the wire, answers brought to one form
 //! - `rpc`: single JSON-RPC messages; `stream`: an answer that is read as it comes
 //! - `shared`: instances that share registers, counts and a cache
-//! - `router`: every request at a random instance; `suite`: the official conformance suite
+//! - `router`: every request at a random instance; `cluster`: two instances behind it; `suite`: the official conformance suite
 //! - `control`: the control socket, over one kept connection
 //! - `crowd`: calls over kept connections to many workers, each over a random one
 //! - `load`: requests at a steady rate while something happens to the server
@@ -16,6 +16,7 @@
 //! - `wait`: conditions with deadlines; `size`: short and full forms of a test
 
 mod builder;
+mod cluster;
 mod command;
 mod control;
 mod crowd;
@@ -35,6 +36,7 @@ mod tree;
 mod wait;
 
 pub use builder::ServerBuilder;
+pub use cluster::Cluster;
 pub use command::{Finished, finish, run_alone};
 pub use control::Control;
 pub use crowd::{Crowd, Random};
