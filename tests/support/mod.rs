@@ -46,7 +46,7 @@ pub use metrics::Metrics;
 pub use process::{Process, Signal, Usage, signal};
 pub use router::{Loss, Lost, Router};
 pub use rpc::{Answer, META, Session, modern, modern_as, modern_call};
-pub use server::{Server, runs_in};
+pub use server::{REQUEST_LIMIT, Server, runs_in};
 pub use shared::Shared;
 pub use size::sized;
 pub use sockets::{Sockets, sockets_of};
