@@ -31,6 +31,7 @@
 //! - `mix`: how often the cache answers under the mix of the original document
 //! - `hits`: what a hit costs against no call at all; `scripts/bench` runs it
 //! - `state`: what outlives processes, and instances that must not share its directory
+//! - `keys`: the keys that seal sessions; `sessions`: legacy sessions, at any worker
 //! - `cache_ctl`: operators look at the shared cache and change it
 //! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
@@ -66,6 +67,7 @@ mod hang;
 mod headers;
 mod hits;
 mod idempotency;
+mod keys;
 mod lame_duck;
 mod lane;
 mod limits;
@@ -77,6 +79,7 @@ mod recycle;
 mod reload;
 mod rolling;
 mod scarce;
+mod sessions;
 mod settings;
 mod start;
 mod state;

@@ -17,6 +17,7 @@ use crate::connections::adopted::Adopter;
 use crate::connections::gate::Gate;
 use crate::faults::Armed;
 use crate::live::Live;
+use crate::sessions::Sessions;
 
 /// What the requests of a worker share. It is built once; what changes is behind `live`.
 pub(crate) struct App {
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) rates: RateLimits,
     /// What outlives this process.
     pub(crate) state: State,
+    /// Legacy sessions, and the keys in force.
+    pub(crate) sessions: Sessions,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use task_mcp_changes::ActiveQuery;
 use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
+use task_mcp_mcp::sealed::Keyring;
 use task_mcp_mcp::{Catalog, Engine, ServerInfo};
 use task_mcp_scoreboard::{Role, SeatState};
 use task_mcp_telemetry::{Latch, Readiness};
@@ -29,10 +30,12 @@ use crate::drain::drain;
 use crate::error::WorkerError;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
+use crate::keys::keyring;
 use crate::link::{Link, Told, addresses, hello};
 use crate::live::Live;
 use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
+use crate::sessions::{Sessions, Terms};
 use crate::signals::Signals;
 
 /// Runs a worker until it has drained. `additions` come beside what is built in; `faults` are for tests.
@@ -150,6 +153,7 @@ async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Dura
         Order::Apply { revision, settings } => {
             app.live.store(Arc::new(Live::new(&settings)));
             app.executor.set_limits(call_limits(&settings));
+            take_over_sessions(app, *settings).await;
             applied(link, revision).await;
         }
         // A worker that drains takes on nothing more.
@@ -159,6 +163,24 @@ async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Dura
         Order::Answer { .. } => {}
     }
     None
+}
+
+/// Puts in force what changed for sessions. The keys may lie in a file, which is not read on the thread that serves.
+async fn take_over_sessions(app: &App, settings: Settings) {
+    let read = rt::task::spawn_blocking(move || (keyring(&settings), settings));
+    let Ok((keys, settings)) = read.await else { return };
+    let keys = keys.unwrap_or_else(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "The keys for sessions cannot be taken over; those from before stay in force.");
+        app.sessions.terms().keys.clone()
+    });
+    app.sessions.set_terms(session_terms(&settings, keys));
+}
+
+/// What sessions may be used with and for how long.
+fn session_terms(settings: &Settings, keys: Arc<Keyring>) -> Terms {
+    let state = &settings.state;
+    Terms { keys, ttl: Duration::from_secs(state.session_ttl_s), idle: Duration::from_secs(state.session_idle_s) }
 }
 
 /// Builds what the requests share and starts to serve it.
@@ -194,6 +216,7 @@ fn build_app(
         store: assembly.store,
         cache: assembly.cache,
         rates: assembly.state.rate_limits(commons),
+        sessions: Sessions::new(assembly.state.clone(), session_terms(settings, keyring(settings)?)),
         state: assembly.state,
         gate,
         live: ArcSwap::from_pointee(Live::new(settings)),
