@@ -1,9 +1,9 @@
 //! Connections that wait in the queue of a slot that nobody serves: a worker accepts them and serves them as its own.
 //!
 //! Only as many are accepted as there is room for: what is left waits where it is, for another worker or for a place that becomes
-//! free, and is not refused. They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs. The sockets stay the
-//! supervisor's: they are never registered with epoll, where an entry would outlive the descriptor (epoll(7)), and their flags,
-//! which all holders share, are left alone.
+//! free, and is not refused. They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs.
+//! The sockets stay the supervisor's: they are never registered with epoll, where an entry would outlive the descriptor (epoll(7)),
+//! and their flags, which all holders share, are left alone.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;

@@ -42,7 +42,8 @@ impl From<TcpStream> for Accepted {
 }
 
 /// Serves accepted connections on the thread that calls it: those that are let in, until they end or are ended; the others
-/// are told why not. Who is let in is decided by the call, not by the future it returns. `closing` makes futures that return when idle connections are to end, and the others after their next answer.
+/// are told why not. Who is let in is decided by the call, not by the future it returns. `closing` makes futures that return when
+/// idle connections are to end, and the others after their next answer.
 ///
 /// # Errors
 /// The routes cannot be built.
