@@ -33,6 +33,8 @@ pub struct Offer {
     pub resources: bool,
     /// Whether arguments are completed.
     pub completions: bool,
+    /// Whether a tool sends log messages to its client.
+    pub logging: bool,
 }
 
 /// Why a catalogue cannot be built.
@@ -189,10 +191,14 @@ fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Resul
     Ok(())
 }
 
-/// What is served is declared, and nothing else is.
+/// What is served is declared, and nothing else is: in 2026-07-28 logging is deprecated, and for those who log already; before, its
+/// method exists whether a tool logs or not.
 fn capabilities(offer: &Offer, era: Era) -> Value {
-    let mut all = json!({ "tools": { "listChanged": true }, "logging": {} });
+    let mut all = json!({ "tools": { "listChanged": true } });
     let Some(fields) = all.as_object_mut() else { return all };
+    if offer.logging || era == Era::Legacy {
+        fields.insert("logging".into(), json!({}));
+    }
     if !offer.prompts.is_empty() {
         fields.insert("prompts".into(), json!({ "listChanged": true }));
     }

@@ -4,7 +4,9 @@
 //! - `keys`: who shares an entry with whom
 //! - `reads`, `writes`: callers that leave, limits, tags
 //! - `once`: idempotency keys
+//! - `blocks`: answers without a structured form
 
+mod blocks;
 mod keys;
 mod once;
 mod path;
