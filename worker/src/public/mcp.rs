@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use task_mcp_mcp::{Reply, RequestHeaders, Route, RpcError, code};
+use task_mcp_mcp::{PARAM_PREFIX, Reply, RequestHeaders, Route, RpcError, code};
 use task_mcp_tools::Principal;
 
 use crate::app::App;
@@ -103,6 +103,12 @@ fn form_of(headers: &HeaderMap) -> Form {
     }
 }
 
+/// The headers that repeat arguments of a tool.
+fn params_of(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    let params = headers.iter().filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
+    params.map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
 fn protocol_headers(request: &HttpRequest) -> Result<RequestHeaders<'_>, Refusal> {
     let text = |name| Ok(single(request, name)?.map(|value| value.to_str().unwrap_or_default()));
     let mismatch = |refusal: Refusal| refusal.with_rpc_code(code::HEADER_MISMATCH);
@@ -110,5 +116,6 @@ fn protocol_headers(request: &HttpRequest) -> Result<RequestHeaders<'_>, Refusal
         protocol_version: text(PROTOCOL_VERSION).map_err(mismatch)?,
         method: text(METHOD).map_err(mismatch)?,
         name: text(NAME).map_err(mismatch)?,
+        params: params_of(request.headers()),
     })
 }
