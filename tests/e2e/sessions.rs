@@ -177,9 +177,7 @@ fn machines_that_share_keys_and_redis_share_sessions_and_their_end() {
     let status = |server: &Server| ask(server, &other).status;
     eventually(LIMIT, "what cannot be asked is not guessed", || (status(&servers[0]) == 503).then_some(()));
     redis.restart();
-    eventually(LIMIT, "sessions are served again", || {
-        (0..ENOUGH).all(|_| status(&servers[0]) == 200).then_some(())
-    });
+    eventually(LIMIT, "sessions are served again", || (0..ENOUGH).all(|_| status(&servers[0]) == 200).then_some(()));
 }
 
 #[test]

@@ -10,11 +10,12 @@ use task_mcp_mcp::Engine;
 use task_mcp_scoreboard::{Scoreboard, Seat};
 use task_mcp_state::{RateLimits, State};
 use task_mcp_telemetry::{Metrics, Readiness};
-use task_mcp_tools::{Executor, Pool};
+use task_mcp_tools::{Executor, Pool, Registry};
 use tokio::sync::watch;
 
 use crate::connections::adopted::Adopter;
 use crate::connections::gate::Gate;
+use crate::exchange::Streams;
 use crate::faults::Armed;
 use crate::live::Live;
 use crate::sessions::Sessions;
@@ -22,6 +23,7 @@ use crate::sessions::Sessions;
 /// What the requests of a worker share. It is built once; what changes is behind `live`.
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Executor,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<dyn Store>,
@@ -41,6 +43,8 @@ pub(crate) struct App {
     pub(crate) faults: Arc<Armed>,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,
+    /// The open streams.
+    pub(crate) streams: Streams,
     /// The open connections, and who is let in.
     pub(crate) gate: Arc<Gate>,
     /// Serves connections of slots that nobody serves.
@@ -52,6 +56,6 @@ pub(crate) struct App {
 impl App {
     /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.pool.unfinished() + self.executor.unfinished()
+        self.pool.unfinished() + self.executor.unfinished() + self.streams.detached()
     }
 }

@@ -29,6 +29,13 @@ pub(crate) struct RequestLimits {
     pub(crate) heartbeat: Duration,
     /// Of one principal; `None` = no limit.
     pub(crate) rate: Option<Quota>,
+    pub(crate) response_bytes: usize,
+    pub(crate) streams_per_principal: u32,
+    /// Of one stream or session.
+    pub(crate) subscriptions: u32,
+    pub(crate) stream_buffer_bytes: usize,
+    /// How long the events of a stream can be fetched again.
+    pub(crate) event_ttl: Duration,
 }
 
 impl Live {
@@ -41,6 +48,11 @@ impl Live {
                 json_depth: settings.limits.json_depth,
                 heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
                 rate: rate(settings.limits.requests_per_minute, settings.limits.burst),
+                response_bytes: usize::try_from(settings.limits.response_bytes).unwrap_or(usize::MAX),
+                streams_per_principal: settings.limits.streams_per_principal,
+                subscriptions: settings.limits.subscriptions,
+                stream_buffer_bytes: usize::try_from(settings.limits.stream_buffer_bytes).unwrap_or(usize::MAX),
+                event_ttl: Duration::from_secs(settings.state.event_ttl_s),
             },
             drain_timeout: Duration::from_secs(settings.supervisor.drain_timeout_s),
             lame_duck: Duration::from_millis(settings.supervisor.lame_duck_ms),

@@ -28,6 +28,7 @@ use crate::connections::serve::service;
 use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
+use crate::exchange::Streams;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::keys::keyring;
@@ -211,6 +212,7 @@ fn build_app(
     let gate = Gate::new(ConnectionLimits::new(settings), seat, commons, assembly.metrics.limits.clone())?;
     Ok(App {
         engine: Engine::new(catalog),
+        registry: assembly.registry,
         executor: assembly.executor,
         pool: assembly.pool,
         store: assembly.store,
@@ -227,6 +229,7 @@ fn build_app(
         faults,
         adopter: Adopter::new(),
         stop_reading: watch::Sender::new(false),
+        streams: Streams::new(),
         version: build.version.clone(),
         started: Instant::now(),
     })

@@ -11,6 +11,7 @@ use super::Answered;
 use super::client::Client;
 use super::context::{Asking, Context};
 use super::outlet::Outlet;
+use super::pieces::{self, Told};
 use super::rounds::Rounds;
 use crate::app::App;
 
@@ -34,14 +35,22 @@ pub(crate) async fn tool(
         .with_idempotency(client.idempotency.clone())
         .with_context(Arc::clone(&context) as _);
     let Answer { outcome, replayed } = app.executor.execute(&call, &invocation.name, invocation.arguments).await;
+    let told = context.told();
+    if told == Told::Streamed {
+        let tail = pieces::tail(&outcome.map_err(Stop::into_error));
+        return Answered { reply: Reply::complete(&app.engine, request, 0, |_| {}), replayed, tail: Some(tail) };
+    }
     let reply = match outcome.or_else(|stop| match stop {
         Stop::Error(error) => Ok(error.to_result()),
         other => Err(other),
     }) {
-        Ok(result) => Reply::complete(&app.engine, request, result.size_hint(), |out| result.write_fields(out)),
+        Ok(result) => {
+            let result = pieces::with_text(result, told);
+            Reply::complete(&app.engine, request, result.size_hint(), |out| result.write_fields(out))
+        }
         Err(stop) => stopped(app, request, client, &context, stop),
     };
-    Answered { reply, replayed }
+    Answered { reply, replayed, tail: None }
 }
 
 /// `prompts/get`.

@@ -68,6 +68,16 @@ impl Session {
         format!("{}/changed", self.name)
     }
 
+    /// The topic on the bus under which its requests are cancelled; the payload is the id of one, as JSON.
+    pub(crate) fn cancelled(&self) -> String {
+        format!("{}/cancelled", self.name)
+    }
+
+    /// The topic on the bus under which its streams settle which of them speaks.
+    pub(crate) fn turns(&self) -> String {
+        format!("{}/turns", self.name)
+    }
+
     /// Names it in the state and on the bus: `session/<id as hexadecimal>`.
     pub(crate) fn name(&self) -> &str {
         &self.name
