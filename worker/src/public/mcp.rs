@@ -40,9 +40,6 @@ pub(crate) const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
-/// Messages of one batch: far more than a client of 2025-03-26 has to say at once.
-const BATCH_MAX: usize = 100;
-
 /// Serves one message.
 pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
     let live = app.live.load_full();
@@ -218,13 +215,7 @@ impl Message {
         let revision = self.session.as_ref().map(|session| session.sealed.revision);
         let named = headers.protocol_version.and_then(|version| Revision::parse(version.trim()));
         if revision.or(named) != Some(Revision::V2025_03_26) {
-            let text = "a batch is not supported: send each message as a request of its own";
-            return Reply::error(None, &RpcError::invalid_request(text)).into();
-        }
-        if messages.len() > BATCH_MAX {
-            let text =
-                format!("the batch has {} messages, the limit is {BATCH_MAX}: send smaller ones", messages.len());
-            return Reply::error(None, &RpcError::invalid_request(text)).into();
+            return Route::unexpected_batch().into();
         }
         let mut answers: Vec<Bytes> = Vec::new();
         for message in messages {
