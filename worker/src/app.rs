@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::connections::adopted::Adopter;
 use crate::connections::gate::Gate;
+use crate::exchange::Desk;
 use crate::faults::Armed;
 use crate::live::Live;
 use crate::sessions::Sessions;
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) state: State,
     /// Legacy sessions, and the keys in force.
     pub(crate) sessions: Sessions,
+    /// What asking clients takes.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,

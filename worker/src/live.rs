@@ -27,6 +27,8 @@ pub(crate) struct RequestLimits {
     pub(crate) body_timeout: Duration,
     pub(crate) json_depth: u32,
     pub(crate) heartbeat: Duration,
+    /// How long a client may take to answer.
+    pub(crate) ask_timeout: Duration,
     /// Of one principal; `None` = no limit.
     pub(crate) rate: Option<Quota>,
 }
@@ -40,6 +42,7 @@ impl Live {
                 body_timeout: Duration::from_millis(settings.limits.body_timeout_ms),
                 json_depth: settings.limits.json_depth,
                 heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
+                ask_timeout: Duration::from_secs(settings.tools.ask_timeout_s),
                 rate: rate(settings.limits.requests_per_minute, settings.limits.burst),
             },
             drain_timeout: Duration::from_secs(settings.supervisor.drain_timeout_s),

@@ -28,6 +28,7 @@ use crate::connections::serve::service;
 use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
+use crate::exchange::Desk;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::keys::keyring;
@@ -217,6 +218,7 @@ fn build_app(
         cache: assembly.cache,
         rates: assembly.state.rate_limits(commons),
         sessions: Sessions::new(assembly.state.clone(), session_terms(settings, keyring(settings)?)),
+        desk: Desk::new(&assembly.state, assembly.metrics.mcp.clone()),
         state: assembly.state,
         gate,
         live: ArcSwap::from_pointee(Live::new(settings)),

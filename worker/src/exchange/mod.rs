@@ -5,12 +5,14 @@
 //!
 //! - `client`: who sends requests; `outlet`: what its client is told before the answer
 //! - `context`: a call's side of its client; `run`: tools, prompts, resources, completions
-//! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream
+//! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream;
+//!   `desk`: what both take of the process
 //! - `listen`: streams of `subscriptions/listen`; `tasks`: the tasks extension; `session`: what a legacy session changes
 
 mod asking;
 mod client;
 mod context;
+mod desk;
 mod listen;
 mod outlet;
 mod rounds;
@@ -22,6 +24,7 @@ use actix_web::web::Data;
 use task_mcp_mcp::{Method, Reply, Request};
 
 pub(crate) use self::client::Client;
+pub(crate) use self::desk::Desk;
 pub(crate) use self::outlet::Outlet;
 use crate::app::App;
 
