@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::assembly::{Assembly, Memory};
 use crate::error::WorkerError;
-use crate::exchange::Streams;
+use crate::exchange::{Desk, Streams};
 use crate::live::Live;
 use crate::process::Build;
 use crate::sessions::{Sessions, Terms};
@@ -36,6 +36,8 @@ pub(crate) struct App {
     pub(crate) state: State,
     /// Legacy sessions, and the keys in force.
     pub(crate) sessions: Sessions,
+    /// What asking clients takes.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
@@ -73,6 +75,7 @@ impl App {
             cache: assembly.cache,
             rates: assembly.state.rate_limits(&memory.commons),
             sessions: Sessions::new(assembly.state.clone(), session_terms(settings, keys)),
+            desk: Desk::new(&assembly.state, assembly.metrics.mcp.clone()),
             state: assembly.state,
             live: ArcSwap::from_pointee(Live::new(settings)),
             readiness,

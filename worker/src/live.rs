@@ -27,6 +27,8 @@ pub(crate) struct RequestLimits {
     pub(crate) body_timeout: Duration,
     pub(crate) json_depth: u32,
     pub(crate) heartbeat: Duration,
+    /// How long a client may take to answer.
+    pub(crate) ask_timeout: Duration,
     /// Of one principal; `None` = no limit.
     pub(crate) rate: Option<Quota>,
     pub(crate) response_bytes: usize,
@@ -47,6 +49,7 @@ impl Live {
                 body_timeout: Duration::from_millis(settings.limits.body_timeout_ms),
                 json_depth: settings.limits.json_depth,
                 heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
+                ask_timeout: Duration::from_secs(settings.tools.ask_timeout_s),
                 rate: rate(settings.limits.requests_per_minute, settings.limits.burst),
                 response_bytes: usize::try_from(settings.limits.response_bytes).unwrap_or(usize::MAX),
                 streams_per_principal: settings.limits.streams_per_principal,

@@ -120,9 +120,17 @@ impl CallContext for Context {
             }
             match &self.asking {
                 Asking::Never => Err(Unanswered::Gone),
-                Asking::Rounds(rounds) => rounds.ask(about, questions),
+                Asking::Rounds(rounds) => rounds.ask(about, questions).await,
                 Asking::Session(asking) => asking.ask(questions, &self.outlet).await,
                 Asking::Task(asking) => asking.ask(questions).await,
+            }
+        })
+    }
+
+    fn undone(&self) -> ContextFuture<'_, ()> {
+        Box::pin(async {
+            if let Asking::Rounds(rounds) = &self.asking {
+                rounds.give_back().await;
             }
         })
     }

@@ -5,7 +5,8 @@
 //!
 //! - `client`: who sends requests; `outlet`: what its client is told before the answer; `driven`: a call driven by its reader
 //! - `context`: a call's side of its client; `plain`: of one that hears pieces of its result alone; `run`: tools, prompts, resources, completions
-//! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream
+//! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream;
+//!   `desk`: what both take of the process
 //! - `pieces`: results that are told while their call runs
 //! - `streams`: the open streams of a process; `wanted`: what one of them tells of
 //! - `listen`: streams of `subscriptions/listen`; `tasks`: the tasks extension; `session`: what a legacy session changes
@@ -15,6 +16,7 @@
 mod asking;
 mod client;
 mod context;
+mod desk;
 mod driven;
 pub(crate) mod frames;
 pub(crate) mod kept;
@@ -35,6 +37,7 @@ use actix_web::web::{Bytes, Data};
 use task_mcp_mcp::{Method, Reply, Request, Response, RpcError};
 
 pub(crate) use self::client::Client;
+pub(crate) use self::desk::Desk;
 pub(crate) use self::driven::{Driven, Step};
 pub(crate) use self::listen::too_many_streams;
 pub(crate) use self::outlet::{Emission, Outlet, Terms};

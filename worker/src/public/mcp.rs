@@ -14,7 +14,9 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
-use task_mcp_mcp::{Era, Method, Notification, Reply, Request, RequestHeaders, Revision, Route, RpcError, code};
+use task_mcp_mcp::{
+    Era, Given, HeaderLookup, Method, Notification, Reply, Request, RequestHeaders, Revision, Route, RpcError, code,
+};
 use task_mcp_telemetry::StreamKind;
 use task_mcp_tools::Principal;
 use tokio::time::sleep;
@@ -66,7 +68,8 @@ async fn serve(
         Ok(body) => body,
         Err(refusal) => return refusal.respond(request, form),
     };
-    let headers = match protocol_headers(request) {
+    let others = Others(request.headers());
+    let headers = match protocol_headers(request, &others) {
         Ok(headers) => headers,
         Err(refusal) => return refusal.respond(request, form),
     };
@@ -158,7 +161,8 @@ impl Served {
 
 impl Message {
     async fn run(self) -> Served {
-        let headers = match protocol_headers(&self.request) {
+        let others = Others(self.request.headers());
+        let headers = match protocol_headers(&self.request, &others) {
             Ok(headers) => headers,
             Err(refusal) => return Served::Refused(refusal),
         };
@@ -351,7 +355,8 @@ impl Waiting<'_> {
 
     /// The request is read again: only the few that become streams pay for it.
     fn facts(&self) -> Facts {
-        if let Ok(headers) = protocol_headers(self.request)
+        let others = Others(self.request.headers());
+        if let Ok(headers) = protocol_headers(self.request, &others)
             && let Route::Request(asked) = self.app.engine.route(self.body, &headers)
         {
             let id = asked.id.as_json().to_owned();
@@ -421,13 +426,29 @@ pub(crate) fn client_address_of(request: &HttpRequest, live: &Live) -> Option<Ip
     request.peer_addr().filter(|_| !live.access.needs_token()).map(client_address)
 }
 
-fn protocol_headers(request: &HttpRequest) -> Result<RequestHeaders<'_>, Refusal> {
+/// All headers of a request, for those that repeat an argument.
+#[derive(Debug)]
+struct Others<'a>(&'a HeaderMap);
+
+impl HeaderLookup for Others<'_> {
+    fn given(&self, name: &str) -> Given<'_> {
+        let mut values = self.0.get_all(name);
+        match (values.next(), values.next()) {
+            (None, _) => Given::Nothing,
+            (Some(value), None) => Given::Once(value.as_bytes()),
+            (Some(_), Some(_)) => Given::Repeated,
+        }
+    }
+}
+
+fn protocol_headers<'a>(request: &'a HttpRequest, others: &'a Others<'_>) -> Result<RequestHeaders<'a>, Refusal> {
     let text = |name| Ok(single(request, name)?.map(|value| value.to_str().unwrap_or_default()));
     let mismatch = |refusal: Refusal| refusal.with_rpc_code(code::HEADER_MISMATCH);
     Ok(RequestHeaders {
         protocol_version: text(PROTOCOL_VERSION).map_err(mismatch)?,
         method: text(METHOD).map_err(mismatch)?,
         name: text(NAME).map_err(mismatch)?,
+        others: Some(others),
     })
 }
 

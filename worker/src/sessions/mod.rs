@@ -29,8 +29,9 @@ use self::seen::Seen;
 /// How long a process waits before it says again what could not be written.
 const RETRY_MS: u64 = 5_000;
 
-/// By how much the clocks of two machines may differ: for so long after its end, a session that was ended stays so.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
+/// By how much the clocks of two machines may differ: for so long after its end, a session that was ended stays so, and the state of a
+/// call that was used stays used.
+pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
 
 /// What a session may be used with and for how long: what changes with the settings.
 #[derive(Debug, Clone)]
