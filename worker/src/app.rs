@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::connections::adopted::Adopter;
 use crate::connections::gate::Gate;
+use crate::exchange::tasks::TaskRuns;
 use crate::faults::Armed;
 use crate::live::Live;
 
@@ -30,6 +31,8 @@ pub(crate) struct App {
     /// What outlives this process.
     pub(crate) state: State,
     pub(crate) live: ArcSwap<Live>,
+    /// The tasks this worker runs.
+    pub(crate) tasks: TaskRuns,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) seat: Seat,
@@ -49,6 +52,6 @@ pub(crate) struct App {
 impl App {
     /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.pool.unfinished() + self.executor.unfinished()
+        self.pool.unfinished() + self.executor.unfinished() + self.tasks.unfinished()
     }
 }

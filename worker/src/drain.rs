@@ -9,6 +9,7 @@ use task_mcp_tools::Cut;
 use tokio::time::sleep;
 
 use crate::app::App;
+use crate::exchange::tasks::Leave;
 use crate::process::Exit;
 
 /// How often a drain looks whether it is done.
@@ -41,6 +42,8 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
     wait_until(deadline, || false, ACCEPT_GRACE).await;
     // A client that has not said yet what it wants is not worth a forced stop.
     app.stop_reading.send_replace(true);
+    // Nor is a task that waits for its client, if others can go on with it.
+    app.tasks.leave(Leave::Waiting);
     let finished = || seat.in_flight() == 0 && app.unfinished() == 0;
     let mut stopped = None;
     loop {
@@ -75,6 +78,7 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
 async fn cut(app: &App, handle: &ServerHandle, finished: impl Fn() -> bool) {
     let end = Instant::now() + CUT_READS + CUT_WRITES + CUT_FLUSH;
     app.executor.cut(Cut::Reads);
+    app.tasks.leave(Leave::Everything);
     if !wait_until(end - CUT_WRITES - CUT_FLUSH, &finished, Duration::MAX).await {
         app.executor.cut(Cut::Everything);
         wait_until(end - CUT_FLUSH, &finished, Duration::MAX).await;

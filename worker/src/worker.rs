@@ -27,6 +27,7 @@ use crate::connections::serve::service;
 use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
+use crate::exchange::tasks::{self, TaskRuns};
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::link::{Link, Told, addresses, hello};
@@ -83,6 +84,7 @@ async fn serve(
     seat.set_state(SeatState::Live);
     link.tell(&FromProcess::Ready { listening }).await?;
     faults.when_ready();
+    rt::spawn(tasks::keep(app.clone()));
 
     let deadline = tokio::select! {
         deadline = told_to_drain(&mut link, &app, logs) => match deadline {
@@ -197,6 +199,7 @@ fn build_app(
         state: assembly.state,
         gate,
         live: ArcSwap::from_pointee(Live::new(settings)),
+        tasks: TaskRuns::default(),
         readiness,
         metrics: assembly.metrics,
         seat: seat.clone(),

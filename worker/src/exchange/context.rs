@@ -13,7 +13,6 @@ use super::asking::SessionAsking;
 use super::client::Client;
 use super::outlet::{Emission, Outlet};
 use super::rounds::Rounds;
-use super::tasks::TaskAsking;
 
 /// Topic of what changed for all clients; the payload is a change as JSON.
 pub(crate) const CHANGED: &str = "changed";
@@ -26,8 +25,6 @@ pub(crate) enum Asking {
     Rounds(Rounds),
     /// On a legacy client's stream.
     Session(SessionAsking),
-    /// The client asks after the task and finds the questions there.
-    Task(TaskAsking),
 }
 
 /// A call's side of its client, over any transport.
@@ -103,7 +100,6 @@ impl CallContext for Context {
                 Asking::Never => Err(Unanswered::Gone),
                 Asking::Rounds(rounds) => rounds.ask(about, questions),
                 Asking::Session(asking) => asking.ask(questions, &self.outlet).await,
-                Asking::Task(asking) => asking.ask(questions).await,
             }
         })
     }
@@ -116,19 +112,24 @@ impl CallContext for Context {
     }
 
     fn notify(&self, change: &Change) {
-        let payload = match change {
-            Change::Tools => "tools".to_owned(),
-            Change::Prompts => "prompts".to_owned(),
-            Change::Resources => "resources".to_owned(),
-            Change::Resource(uri) => format!("resource {uri}"),
-        };
-        // A URI over the bus's limit is one nobody could subscribe to.
-        let _ = self.bus.publish(CHANGED, &payload);
+        tell_all(&self.bus, change);
     }
 
     fn cancelled(&self) -> ContextFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
+}
+
+/// Tells all clients that wish to know that something has changed.
+pub(crate) fn tell_all(bus: &Bus, change: &Change) {
+    let payload = match change {
+        Change::Tools => "tools".to_owned(),
+        Change::Prompts => "prompts".to_owned(),
+        Change::Resources => "resources".to_owned(),
+        Change::Resource(uri) => format!("resource {uri}"),
+    };
+    // A URI over the bus's limit is one nobody could subscribe to.
+    let _ = bus.publish(CHANGED, &payload);
 }
 
 /// A notification as bytes; `params` is a JSON object.

@@ -16,7 +16,7 @@ mod outlet;
 mod rounds;
 mod run;
 mod session;
-mod tasks;
+pub(crate) mod tasks;
 
 use actix_web::web::Data;
 use task_mcp_mcp::{Method, Reply, Request};

@@ -48,7 +48,7 @@ pub mod touched;
 pub use builtin::{Inventory, builtin_tools, tags};
 pub use call::Call;
 pub use error::{ToolError, code};
-pub use executor::{Answer, Backing, Cut, Executor, Limits};
+pub use executor::{Answer, Backing, Cut, Executor, Limits, Turn};
 pub use idempotency::{IdempotencyKey, NoKey};
 pub use offers::{
     Additions, Completer, Completion, Prompt, PromptMessage, Reference, ResourcePage, Resources, Role, Typed,
