@@ -16,6 +16,7 @@
 //! - `headers`: the request headers of the protocol, and how they must agree with the body
 //! - `error`: protocol errors: code, text, data, HTTP status
 //! - `catalog`: what the server tells of itself and its tools, serialised once
+//! - `sealed`: what clients keep for the server: session ids, `requestState`, ids of questions
 //! - `reply`: answers as bytes; results are wrapped, never parsed again
 //!
 //! # Invariants
@@ -40,6 +41,7 @@ mod params;
 mod reply;
 mod request;
 mod revision;
+pub mod sealed;
 
 pub use capabilities::{Capability, ClientCapabilities, TASKS_EXTENSION};
 pub use catalog::{Catalog, CatalogError, List, Offer, ServerInfo};

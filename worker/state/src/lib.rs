@@ -6,7 +6,8 @@
 //! - `ledger`: what became of calls with an idempotency key
 //! - `runner`: whether the process that runs a call or a task lives; `place`: the same as the system of its machine knows it
 //! - `rates`: how much each principal may send
-//! - `collections`: what else the records are used for: sessions, revocations, tasks, events, answers, nonces
+//! - `collections`: what else the records are used for: sessions and their activity, revocations, tasks, events,
+//!   answers, nonces
 //! - `bus`: what one process says, all hear
 //! - `outage`: what the log says of something that comes and goes
 //! - `error`: why state cannot be read or written
@@ -40,8 +41,8 @@ use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use bus::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, Subscription, TOPIC_BYTES_MAX, TooLong};
 pub use collections::{
-    Alive, Answers, Events, NewTask, Nonces, Resumed, Revocations, Running, Session, Sessions, TASK_TOPIC, Task,
-    TaskStatus, Tasks, Transition,
+    Activity, Alive, Answers, Events, NewTask, Nonces, Resumed, Revocations, Running, Session, Sessions, TASK_TOPIC,
+    Task, TaskStatus, Tasks, Transition,
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
@@ -67,6 +68,7 @@ struct Parts {
     shared: Option<Shared>,
     ledger: Ledger,
     sessions: Sessions,
+    activity: Activity,
     revocations: Revocations,
     tasks: Tasks,
     answers: Answers,
@@ -163,6 +165,7 @@ impl State {
         let ledger = Ledger::new(records.clone(), idempotency_ttl, metrics);
         Self(Arc::new(Parts {
             sessions: Sessions::new(records.clone()),
+            activity: Activity::new(records.clone()),
             revocations: Revocations::new(records.clone(), bus.clone()),
             tasks: Tasks::new(records.clone(), bus.clone(), ledger.runner().clone()),
             answers: Answers::new(records.clone(), bus.clone()),
@@ -199,6 +202,11 @@ impl State {
     /// What sessions changed.
     pub fn sessions(&self) -> &Sessions {
         &self.0.sessions
+    }
+
+    /// Which sessions were used lately.
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
     }
 
     /// What is not to be accepted any more.

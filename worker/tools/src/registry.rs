@@ -108,6 +108,14 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The same for a server that offers tools alone.
+    ///
+    /// # Errors
+    /// As [`Registry::new`].
+    pub fn of_tools(tools: Vec<Arc<dyn Tool>>) -> Result<Self, RegistryError> {
+        Self::new(tools, Vec::new(), Vec::new(), &[])
+    }
+
     /// What `tools/list` shows, in order.
     pub fn descriptions(&self) -> &[ToolDescription] {
         self.all.get(..self.listed).unwrap_or_default()

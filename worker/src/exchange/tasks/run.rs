@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::rt;
 use actix_web::web::Data;
 use serde_json::Value;
 use task_mcp_mcp::{CallResult, RpcError};
@@ -42,7 +41,7 @@ enum End {
 pub(super) fn spawn(app: &Data<App>, owner: &str, task: Task, work: Work, running: Running) {
     let counted = app.tasks.begin();
     let (app, owner) = (app.clone(), owner.to_owned());
-    rt::spawn(async move {
+    tokio::spawn(async move {
         let _until_the_end = (running, counted);
         let end = match app.executor.turn(&work.tool) {
             Some(turn) => run(&app, &owner, &task, &work, &turn).await,

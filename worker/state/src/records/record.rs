@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Stream,
     /// Answers of clients that somebody waits for.
     Answer,
+    /// Sessions that were used lately.
+    Activity,
     /// Written to find out whether that is possible.
     Probe,
 }
@@ -47,6 +49,7 @@ impl Kind {
             Self::Event => "event",
             Self::Stream => "stream",
             Self::Answer => "answer",
+            Self::Activity => "activity",
             Self::Probe => "probe",
         }
     }
