@@ -45,10 +45,14 @@ fn fields(task: &Task, work: &Work) -> Map<String, Value> {
     }
     insert("createdAt", iso_8601(task.created_ms).into());
     insert("lastUpdatedAt", iso_8601(task.updated_ms).into());
-    // A millisecond may lie between its making and its end's.
-    insert("ttlMs", task.end_ms.saturating_sub(task.created_ms).max(1).into());
+    insert("ttlMs", ttl_ms(task.created_ms, task.end_ms).into());
     insert("pollIntervalMs", POLL_INTERVAL_MS.into());
     fields
+}
+
+/// How long a task is kept. The time is set in seconds; its end is reckoned some milliseconds after its beginning was.
+fn ttl_ms(created_ms: u64, end_ms: u64) -> u64 {
+    (end_ms.saturating_sub(created_ms) / 1_000).max(1) * 1_000
 }
 
 /// A time, given in milliseconds since the Unix epoch, in UTC.
@@ -61,6 +65,11 @@ fn iso_8601(unix_ms: u64) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn the_time_of_a_task_is_that_of_the_settings() {
+        assert_eq!((ttl_ms(5, 60_005), ttl_ms(5, 60_022), ttl_ms(5, 5)), (60_000, 60_000, 1_000));
+    }
 
     #[test]
     fn times_are_told_in_utc_with_milliseconds() {

@@ -3,12 +3,13 @@
 //! - `path`: arguments, deadlines, sizes, panics, the end of the process
 //! - `keys`: who shares an entry with whom
 //! - `reads`, `writes`: callers that leave, limits, tags
-//! - `once`: idempotency keys
+//! - `once`: idempotency keys; `tasks`: calls that have become tasks
 
 mod keys;
 mod once;
 mod path;
 mod reads;
+mod tasks;
 mod writes;
 
 use std::sync::Arc;
