@@ -65,12 +65,18 @@ impl Executor {
             (true, CachePolicy::Off) => self.read(admitted).await.into(),
             (true, CachePolicy::On { partition, ttl, stale, facts }) => {
                 let named = Named::new(self, &admitted, partition);
-                self.read_kept(admitted, named, ttl, stale, facts).await.into()
+                match self.read_kept(admitted, named, ttl, stale, facts).await {
+                    Err(stop) if stop.asks() => match self.admit(entry, call, arguments) {
+                        Ok(admitted) => self.read(admitted).await.into(),
+                        Err(error) => error.into(),
+                    },
+                    outcome => outcome.into(),
+                }
             }
         }
     }
 
-    fn admit(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Result<Admitted, ToolError> {
+    pub(super) fn admit(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Result<Admitted, ToolError> {
         if let Some(missing) = entry.scopes.iter().find(|scope| !call.principal.holds(scope)) {
             return Err(refusals::insufficient_scope(missing, entry.scopes));
         }

@@ -29,13 +29,18 @@ impl Executor {
         let Some(slot) = admitted.entry.slots.take(limit) else {
             return refusals::busy(limit).into();
         };
+        self.write_in_turn(admitted, slot).await
+    }
+
+    /// The same with what is kept as its place for as long as it runs.
+    pub(super) async fn write_in_turn(&self, admitted: Admitted, place: impl Send + 'static) -> Answer {
         let counted = self.0.metrics.running(admitted.entry.index);
         let unfinished = Slot::beyond_limits(&self.0.writes);
         let (executor, entry, started) = (self.clone(), Arc::clone(&admitted.entry), Instant::now());
         let caller = Arc::new(());
         let waits = Arc::downgrade(&caller);
         let running = tokio::spawn(async move {
-            let _until_the_end = (slot, counted, unfinished);
+            let _until_the_end = (place, counted, unfinished);
             let answer = match admitted.call.idempotency().cloned() {
                 Some(key) => executor.write_once(&key, admitted).await,
                 None => executor.written(admitted).await.outcome.into(),
@@ -60,17 +65,22 @@ impl Executor {
         };
         let Admitted { entry, call, arguments, .. } = admitted;
         let finished = Self::ran(&entry, &call, arguments).await;
-        if !tags.is_empty() {
+        // Whoever is asked first leaves no trace.
+        let only_asked = matches!(&finished, Ok(Err(stop)) if stop.asks());
+        if !only_asked && !tags.is_empty() {
             self.0.backing.cache.bump(&tags).await;
             touched::tell(&self.0.backing.bus, &tags);
         }
         match finished {
             Ok(outcome) => {
                 let aftermath = match &outcome {
-                    Err(stop) if stop.asks() => Aftermath::NothingDone,
+                    Err(stop) if stop.is_for_want_of_answers() => Aftermath::NothingDone,
                     Err(stop) => entry.tool.aftermath(stop.code()),
                     Ok(_) => Aftermath::Refused,
                 };
+                if outcome.is_err() && aftermath == Aftermath::NothingDone {
+                    call.undone().await;
+                }
                 Written { outcome: outcome.map(fragments), aftermath }
             }
             Err(Panicked) => Written { outcome: Err(self.panicked(&entry).into()), aftermath: Aftermath::Unknown },
