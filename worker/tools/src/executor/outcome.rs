@@ -19,7 +19,7 @@ const FAILED: u8 = b'!';
 
 /// An output as the fragments that dialects wrap.
 pub(super) fn fragments(output: Output) -> CallResult {
-    let Output { structured, blocks, is_error } = output;
+    let Output { structured, blocks, is_error, .. } = output;
     match (structured, blocks) {
         (Some(structured), None) => CallResult { is_error, ..from_structured(Bytes::from(structured)) },
         (structured, Some(blocks)) => {
