@@ -30,6 +30,7 @@ pub(crate) fn check(settings: &Settings) -> Vec<Finding> {
     tls(settings, &mut findings);
     times(settings, &mut findings);
     redis(settings, &mut findings);
+    sealing(settings, &mut findings);
     // PostgreSQL has no use for the directory.
     if settings.store.backend == StoreBackend::Files {
         root(&settings.store.root, &mut findings);
@@ -166,6 +167,26 @@ fn redis(settings: &Settings, findings: &mut Vec<Finding>) {
             "raise it, or lower redis.retry_ms",
         );
         findings.push(error(&["redis.retry_max_ms", "redis.retry_ms"], flaw));
+    }
+}
+
+/// Machines that share state are meant to share sessions, too.
+fn sealing(settings: &Settings, findings: &mut Vec<Finding>) {
+    let keys = &settings.auth.sealing_keys;
+    if settings.state.backend == StateBackend::Redis && keys.is_empty() {
+        let flaw = Flaw::new(
+            "is not set, so each machine has a key of its own, and a session that began on one is unknown to the others",
+            "set it to the same on all machines that share this Redis, for example to the line of sealing.key in \
+             supervisor.state_dir of one of them",
+        );
+        findings.push(warning(&["auth.sealing_keys", "state.backend"], flaw));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, key) in keys.iter().enumerate() {
+        if !seen.insert(key.expose()) {
+            let flaw = Flaw::new(format!("entry {} repeats an earlier one", index + 1), "remove it");
+            findings.push(warning(&["auth.sealing_keys"], flaw));
+        }
     }
 }
 

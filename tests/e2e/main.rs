@@ -31,15 +31,19 @@
 //! - `mix`: how often the cache answers under the mix of the original document
 //! - `hits`: what a hit costs against no call at all; `scripts/bench` runs it
 //! - `state`: what outlives processes, and instances that must not share its directory
+//! - `keys`: the keys that seal sessions; `sessions`: legacy sessions, at any worker
 //! - `cache_ctl`: operators look at the shared cache and change it
 //! - `limits`: rates and connections, over all workers
 //! - `access`: tokens, Host, Origin, size of a body
 //! - `bad_input`: broken and hostile calls change nothing
 //! - `headers`: the table of headers and `_meta` of MCP 2026-07-28
+//! - `conformance`: the official suite, on one instance, over two, while workers die
+//! - `protocol`: what MCP demands and the suite does not check
+//! - `listening`: streams of changes in both eras
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
 //! - `documents`: what the documents say exists
-//! - `clients`: the official SDKs of Python and TypeScript
+//! - `clients`: SDKs of Python and TypeScript, FastMCP, the inspector, mcpcheck
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
@@ -54,6 +58,7 @@ mod cache_file;
 mod chaos;
 mod clients;
 mod coherence;
+mod conformance;
 mod control;
 mod crash;
 mod crash_loop;
@@ -66,17 +71,21 @@ mod hang;
 mod headers;
 mod hits;
 mod idempotency;
+mod keys;
 mod lame_duck;
 mod lane;
 mod limits;
+mod listening;
 mod logs;
 mod metrics;
 mod mix;
 mod outage;
+mod protocol;
 mod recycle;
 mod reload;
 mod rolling;
 mod scarce;
+mod sessions;
 mod settings;
 mod start;
 mod state;

@@ -1,41 +1,17 @@
 //! Event streams while their tool still runs: what arrives when, and what is counted.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use task_mcp_bench::Request;
 
-use crate::support::{Server, Signal, Tree, eventually, signal};
+use crate::support::{Server, Signal, Stream, Tree, eventually, signal};
 
-/// A stream whose bytes are read as they come.
-struct Stream {
-    socket: TcpStream,
-    text: String,
-}
-
-impl Stream {
-    fn open(server: &Server, sleep_ms: u64) -> Self {
-        let body = json!({ "tool": "test_sleep", "input": { "ms": sleep_ms } }).to_string();
-        let mut socket = TcpStream::connect(server.address()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let request = Request::post_json("/sse", body).header("Accept", "text/event-stream");
-        socket.write_all(&request.to_bytes(&server.address().to_string(), false)).unwrap();
-        Self { socket, text: String::new() }
-    }
-
-    /// Reads until the text holds `wanted` this many times.
-    fn read_until(&mut self, wanted: &str, times: usize) {
-        let mut piece = [0; 4096];
-        while self.text.matches(wanted).count() < times {
-            let read = self.socket.read(&mut piece).unwrap();
-            assert!(read > 0, "the stream ended before {times} x {wanted:?}: {}", self.text);
-            self.text.push_str(&String::from_utf8_lossy(&piece[..read]));
-        }
-    }
+/// A call of the plain dialect whose tool sleeps.
+fn sleeper(server: &Server, sleep_ms: u64) -> Stream {
+    let body = json!({ "tool": "test_sleep", "input": { "ms": sleep_ms } }).to_string();
+    let request = Request::post_json("/sse", body).header("Accept", "text/event-stream");
+    Stream::open(server.address(), &request)
 }
 
 #[test]
@@ -43,14 +19,14 @@ fn a_comment_comes_at_once_then_with_every_heartbeat_then_the_result() {
     let tree = Tree::new();
     let server = Server::build(tree.root()).fixture().set("server.heartbeat_ms", 100).start();
     let started = Instant::now();
-    let mut stream = Stream::open(&server, 1_000);
+    let mut stream = sleeper(&server, 1_000);
     stream.read_until(": keep-alive", 1);
     assert!(started.elapsed() < Duration::from_millis(900), "the first comment waits for nothing");
-    assert!(!stream.text.contains("event:"), "the tool still runs");
+    assert!(!stream.text().contains("event:"), "the tool still runs");
     stream.read_until(": keep-alive", 4);
-    assert!(!stream.text.contains("event:"), "comments come while the tool runs: {}", stream.text);
+    assert!(!stream.text().contains("event:"), "comments come while the tool runs: {}", stream.text());
     stream.read_until("\nevent: result\n", 1);
-    assert!(stream.text.contains("\"slept_ms\":1000"), "{}", stream.text);
+    assert!(stream.text().contains("\"slept_ms\":1000"), "{}", stream.text());
 }
 
 #[test]
@@ -62,7 +38,7 @@ fn an_open_stream_is_counted_and_is_no_request_time() {
             (server.try_metrics()?.sum("sse_active_connections", &[]) == count).then_some(())
         });
     };
-    let mut streams = [Stream::open(&server, 1_200), Stream::open(&server, 30_000)];
+    let mut streams = [sleeper(&server, 1_200), sleeper(&server, 30_000)];
     open(2.0);
     streams[0].read_until("\nevent: result\n", 1);
     open(1.0);
@@ -80,7 +56,7 @@ fn an_open_stream_is_counted_and_is_no_request_time() {
 fn what_a_killed_worker_had_open_is_counted_as_lost_and_no_longer_as_open() {
     let tree = Tree::new();
     let server = Server::build(tree.root()).fixture().start();
-    let streams: Vec<Stream> = (0..6).map(|_| Stream::open(&server, 30_000)).collect();
+    let streams: Vec<Stream> = (0..6).map(|_| sleeper(&server, 30_000)).collect();
     server.wait_in_flight(6);
     for worker in server.wait_workers(2, &[]) {
         worker.signal(Signal::SIGKILL);

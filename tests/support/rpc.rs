@@ -48,14 +48,21 @@ impl Answer {
 
 /// A complete 2026-07-28 request with its headers and `_meta`.
 pub fn modern(method: &str, params: Value) -> Request {
-    let mut params = params;
-    params["_meta"] = json!({
-        format!("{META}/protocolVersion"): "2026-07-28",
-        format!("{META}/clientInfo"): {"name": "e2e", "version": "1"},
-        format!("{META}/clientCapabilities"): {},
-    });
-    let name = params.get("name").or(params.get("uri")).and_then(Value::as_str).map(str::to_owned);
-    let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+    modern_as(json!(7), &json!({}), method, params)
+}
+
+/// The same with this `id`, of a client with these capabilities; what is in `_meta` stays there.
+pub fn modern_as(id: Value, capabilities: &Value, method: &str, mut params: Value) -> Request {
+    for (key, value) in [
+        ("protocolVersion", json!("2026-07-28")),
+        ("clientInfo", json!({"name": "e2e", "version": "1"})),
+        ("clientCapabilities", capabilities.clone()),
+    ] {
+        params["_meta"][format!("{META}/{key}")] = value;
+    }
+    let name = ["name", "uri", "taskId"].iter().find_map(|field| params.get(field));
+    let name = name.and_then(Value::as_str).map(str::to_owned);
+    let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
     let request = Request::post_json("/mcp", body.to_string())
         .header("MCP-Protocol-Version", "2026-07-28")
         .header("Mcp-Method", method);
@@ -70,22 +77,28 @@ pub fn modern_call(tool: &str, arguments: Value) -> Request {
     modern("tools/call", json!({"name": tool, "arguments": arguments}))
 }
 
-/// A 2025-11-25 session after its handshake.
+/// A session of the older era after its handshake.
 pub struct Session<'a> {
     server: &'a Server,
+    revision: &'static str,
     id: Option<String>,
     token: Option<String>,
 }
 
 impl<'a> Session<'a> {
-    /// Shakes hands: `initialize`, then `notifications/initialized`, which is answered 202 without a body.
+    /// Shakes hands in 2025-11-25: `initialize`, then `notifications/initialized`, which is answered 202 without a body.
     pub fn open(server: &'a Server, token: Option<&str>) -> Self {
+        Self::open_as(server, "2025-11-25", token)
+    }
+
+    /// The same in another revision.
+    pub fn open_as(server: &'a Server, revision: &'static str, token: Option<&str>) -> Self {
         let params =
-            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}});
-        let mut session = Self { server, id: None, token: token.map(str::to_owned) };
+            json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}});
+        let mut session = Self { server, revision, id: None, token: token.map(str::to_owned) };
         let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
         let answer = Answer::new(server.send(&session.request(&hello.to_string()).without("MCP-Protocol-Version")));
-        assert_eq!(answer.result()["protocolVersion"], "2025-11-25");
+        assert_eq!(answer.result()["protocolVersion"], revision);
         session.id = answer.response.header("mcp-session-id").map(str::to_owned);
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         let ready = server.send(&session.request(&ready.to_string()));
@@ -109,8 +122,9 @@ impl<'a> Session<'a> {
         Answer::new(self.server.send(&self.request(body)))
     }
 
-    fn request(&self, body: &str) -> Request {
-        let mut request = Request::post_json("/mcp", body).header("MCP-Protocol-Version", "2025-11-25");
+    /// A request of this session, to be bent or sent by the test.
+    pub fn request(&self, body: &str) -> Request {
+        let mut request = Request::post_json("/mcp", body).header("MCP-Protocol-Version", self.revision);
         if let Some(id) = &self.id {
             request = request.header("Mcp-Session-Id", id);
         }

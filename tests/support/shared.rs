@@ -21,6 +21,11 @@ impl Shared {
         Self { tree: Tree::new(), folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// The tree.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// An instance of the fixture's binary.
     pub fn instance(&self, workers: usize) -> ServerBuilder {
         Server::build(self.tree.root()).for_load(workers).shared(self.folder.path())

@@ -9,6 +9,7 @@ use task_mcp_tools::Cut;
 use tokio::time::sleep;
 
 use crate::app::App;
+use crate::connections::front::Front;
 use crate::process::Exit;
 
 /// How often a drain looks whether it is done.
@@ -28,8 +29,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Takes leave. For the lame duck's time everything is served, new connections too, while responses say `Connection: close` and
 /// readiness fails; a worker nobody needs leaves earlier. Then nothing new is accepted, what is in flight finishes, idle
 /// connections are closed, and the deadline cuts what is left, after its callers were told.
-pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration, deadline: Duration) -> Exit {
+pub(crate) async fn drain(front: &Front, handle: &ServerHandle, lame_duck: Duration, deadline: Duration) -> Exit {
     let deadline = Instant::now() + deadline;
+    let app = &front.app;
     let seat = &app.seat;
     app.readiness.drain();
     seat.set_state(SeatState::Draining);
@@ -50,12 +52,12 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
                 jobs = app.unfinished(),
                 "The deadline of the drain is over; what is unfinished is cut (supervisor.drain_timeout_s)."
             );
-            cut(app, handle, finished).await;
+            cut(front, handle, finished).await;
             return Exit::Forced;
         }
         // Connections of other slots are not the server's: they end first.
-        app.adopter.close();
-        let adopted_closed = || !finished() || app.adopter.open() == 0;
+        front.adopter.close();
+        let adopted_closed = || !finished() || front.adopter.open() == 0;
         wait_until(deadline.min(Instant::now() + CLOSE_TIMEOUT), adopted_closed, Duration::MAX).await;
         // Closes what is idle; the answers that are still on their way out are flushed before their connections close.
         let since = *stopped.get_or_insert_with(|| {
@@ -72,15 +74,16 @@ pub(crate) async fn drain(app: &App, handle: &ServerHandle, lame_duck: Duration,
 
 /// Ends what is unfinished: callers are told and streams get their last event, reads first, for a write may be about to be done. What
 /// is not flushed then is lost. It all takes less than the supervisor waits before it kills.
-async fn cut(app: &App, handle: &ServerHandle, finished: impl Fn() -> bool) {
+async fn cut(front: &Front, handle: &ServerHandle, finished: impl Fn() -> bool) {
     let end = Instant::now() + CUT_READS + CUT_WRITES + CUT_FLUSH;
+    let app = &front.app;
     app.executor.cut(Cut::Reads);
     if !wait_until(end - CUT_WRITES - CUT_FLUSH, &finished, Duration::MAX).await {
         app.executor.cut(Cut::Everything);
         wait_until(end - CUT_FLUSH, &finished, Duration::MAX).await;
     }
     // Whatever is idle now closes once its last bytes are flushed.
-    app.adopter.close();
+    front.adopter.close();
     rt::spawn(handle.stop(true));
     wait_until(end, || app.seat.open_connections() == 0, Duration::MAX).await;
     rt::spawn(handle.stop(false));

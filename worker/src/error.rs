@@ -39,6 +39,9 @@ pub enum WorkerError {
     /// The state cannot be opened.
     #[error("the state cannot be opened")]
     State(#[from] task_mcp_state::StateError),
+    /// There are no keys to seal with.
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeysError),
     /// The tools do not fit together.
     #[error(transparent)]
     Registry(#[from] task_mcp_tools::RegistryError),
@@ -68,7 +71,8 @@ impl WorkerError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Store(_) | Self::Cache(_) => 78,
-            Self::Pool(_) | Self::Listen(_) | Self::Watcher(_) | Self::State(_) => 69,
+            Self::Keys(error) if error.is_for_the_operator() => 78,
+            Self::Pool(_) | Self::Listen(_) | Self::Watcher(_) | Self::State(_) | Self::Keys(_) => 69,
             Self::Inherit { .. }
             | Self::Snapshot(_)
             | Self::Scoreboard(_)

@@ -12,6 +12,7 @@
 //! - `bearer`: the token of a request, for both listeners
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
 //! - `admin`: the admin process: its listener and the watcher of the tree
+//! - `keys`: the keys that seal sessions; `sessions`: legacy sessions, without memory of idle ones
 //! - `heartbeat`: the thread that serves says that it runs
 //! - `epochs`: the tree's epoch on the shared memory
 //! - `faults`: what a worker does wrong on purpose, for tests
@@ -34,11 +35,14 @@ mod exchange;
 mod faults;
 mod heartbeat;
 mod inherit;
+mod keys;
 mod link;
 mod live;
 mod orders;
 mod process;
 mod public;
+#[allow(dead_code, reason = "the public endpoint calls it")]
+mod sessions;
 mod signals;
 mod worker;
 
@@ -46,5 +50,6 @@ pub use admin::{CacheAnswer, CacheQuestion, run_admin};
 pub use assembly::{Assembly, Memory};
 pub use error::WorkerError;
 pub use faults::Faults;
+pub use keys::KeysError;
 pub use process::{Boot, Build, Exit, Logs};
 pub use worker::run_worker;

@@ -8,20 +8,18 @@ use std::time::{Duration, Instant};
 use actix_service::fn_factory;
 use actix_web::dev::Server;
 use actix_web::{rt, web};
-use arc_swap::ArcSwap;
 use task_mcp_changes::ActiveQuery;
 use task_mcp_config::Settings;
 use task_mcp_link::FromProcess;
-use task_mcp_mcp::{Catalog, Engine, ServerInfo};
 use task_mcp_scoreboard::{Role, SeatState};
 use task_mcp_telemetry::{Latch, Readiness};
 use task_mcp_tools::Additions;
-use tokio::sync::watch;
 
-use crate::app::App;
+use crate::app::{App, session_terms};
 use crate::assembly::{Assembly, Memory, call_limits};
 use crate::connections::ConnectionLimits;
 use crate::connections::adopted::{self, Adopter};
+use crate::connections::front::Front;
 use crate::connections::gate::Gate;
 use crate::connections::serve::service;
 use crate::connections::sweep::sweep;
@@ -29,6 +27,7 @@ use crate::drain::drain;
 use crate::error::WorkerError;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
+use crate::keys::keyring;
 use crate::link::{Link, Told, addresses, hello};
 use crate::live::Live;
 use crate::orders::{Happened, Order, applied, happens, heed, publish};
@@ -70,13 +69,14 @@ async fn serve(
     let warm = readiness.latch();
     let started = Assembly::new(&settings, &additions, &memory, pool_threads(&settings))
         .and_then(|assembly| start(&settings, build, assembly, &memory, readiness, Arc::clone(&faults), listeners));
-    let (app, server) = match started {
+    let (front, server) = match started {
         Ok(started) => started,
         Err(error) => {
             link.tell_fatal(&error).await;
             return Err(error);
         }
     };
+    let app = front.app.clone();
     let handle = server.handle();
     let mut server = rt::spawn(server);
     warm_up(&app, warm).await;
@@ -85,7 +85,7 @@ async fn serve(
     faults.when_ready();
 
     let deadline = tokio::select! {
-        deadline = told_to_drain(&mut link, &app, logs) => match deadline {
+        deadline = told_to_drain(&mut link, &front, logs) => match deadline {
             Some(deadline) => deadline,
             None => {
                 tracing::warn!("The supervisor is gone; the worker drains and ends.");
@@ -109,14 +109,14 @@ async fn serve(
     let _ = link.tell(&FromProcess::Draining).await;
     let lame_duck = app.live.load().lame_duck;
     let exit = {
-        let mut drained = pin!(drain(&app, &handle, lame_duck, deadline));
+        let mut drained = pin!(drain(&front, &handle, lame_duck, deadline));
         let mut listens = true;
         let outbox = app.state.bus().outbox();
         loop {
             tokio::select! {
                 exit = &mut drained => break exit,
                 happened = happens(&mut link, &outbox), if listens => match happened {
-                    Happened::Told(told) => drop(obey(told, &mut link, &app, logs).await),
+                    Happened::Told(told) => drop(obey(told, &mut link, &front, logs).await),
                     Happened::Publishes(outgoing) => publish(&mut link, outgoing),
                     Happened::Gone => listens = false,
                 },
@@ -128,12 +128,12 @@ async fn serve(
 }
 
 /// Does what the supervisor says until it asks for a drain; `None` when it is gone.
-async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
-    let outbox = app.state.bus().outbox();
+async fn told_to_drain(link: &mut Link, front: &Front, logs: Logs) -> Option<Duration> {
+    let outbox = front.app.state.bus().outbox();
     loop {
         match happens(link, &outbox).await {
             Happened::Told(told) => {
-                if let Some(deadline) = obey(told, link, app, logs).await {
+                if let Some(deadline) = obey(told, link, front, logs).await {
                     return Some(deadline);
                 }
             }
@@ -144,21 +144,35 @@ async fn told_to_drain(link: &mut Link, app: &App, logs: Logs) -> Option<Duratio
 }
 
 /// Does what the supervisor said; what a drain is given, if it is to be one.
-async fn obey(told: Told, link: &mut Link, app: &App, logs: Logs) -> Option<Duration> {
+async fn obey(told: Told, link: &mut Link, front: &Front, logs: Logs) -> Option<Duration> {
+    let app = &front.app;
     match heed(told, logs, app.state.bus())? {
         Order::Drain(deadline) => return Some(deadline),
         Order::Apply { revision, settings } => {
             app.live.store(Arc::new(Live::new(&settings)));
             app.executor.set_limits(call_limits(&settings));
+            take_over_sessions(app, *settings).await;
             applied(link, revision).await;
         }
         // A worker that drains takes on nothing more.
         Order::Adopt { .. } if app.readiness.is_draining() => {}
-        Order::Adopt { slot, sockets } => app.adopter.adopt(slot, sockets),
+        Order::Adopt { slot, sockets } => front.adopter.adopt(slot, sockets),
         // Operators ask the admin process.
         Order::Answer { .. } => {}
     }
     None
+}
+
+/// Puts in force what changed for sessions. The keys may lie in a file, which is not read on the thread that serves.
+async fn take_over_sessions(app: &App, settings: Settings) {
+    let read = rt::task::spawn_blocking(move || (keyring(&settings), settings));
+    let Ok((keys, settings)) = read.await else { return };
+    let keys = keys.unwrap_or_else(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "The keys for sessions cannot be taken over; those from before stay in force.");
+        app.sessions.terms().keys.clone()
+    });
+    app.sessions.set_terms(session_terms(&settings, keys));
 }
 
 /// Builds what the requests share and starts to serve it.
@@ -170,43 +184,24 @@ fn start(
     readiness: Readiness,
     faults: Arc<Armed>,
     listeners: Vec<TcpListener>,
-) -> Result<(web::Data<App>, Server), WorkerError> {
-    let app = web::Data::new(build_app(settings, build, assembly, memory, readiness, faults)?);
-    let server = http_server(listeners, &app)?;
-    Ok((app, server))
+) -> Result<(Arc<Front>, Server), WorkerError> {
+    let front = Arc::new(build_front(settings, build, assembly, memory, readiness, faults)?);
+    let server = http_server(listeners, &front)?;
+    Ok((front, server))
 }
 
-fn build_app(
+fn build_front(
     settings: &Settings,
     build: &Build,
     assembly: Assembly,
     memory: &Memory,
     readiness: Readiness,
     faults: Arc<Armed>,
-) -> Result<App, WorkerError> {
-    let catalog = Catalog::new(&server_info(build), &assembly.registry.offer())?;
-    let Memory { seat, commons, .. } = memory;
-    let gate = Gate::new(ConnectionLimits::new(settings), seat, commons, assembly.metrics.limits.clone())?;
-    Ok(App {
-        engine: Engine::new(catalog),
-        executor: assembly.executor,
-        pool: assembly.pool,
-        store: assembly.store,
-        cache: assembly.cache,
-        rates: assembly.state.rate_limits(commons),
-        state: assembly.state,
-        gate,
-        live: ArcSwap::from_pointee(Live::new(settings)),
-        readiness,
-        metrics: assembly.metrics,
-        seat: seat.clone(),
-        scoreboard: assembly.scoreboard,
-        faults,
-        adopter: Adopter::new(),
-        stop_reading: watch::Sender::new(false),
-        version: build.version.clone(),
-        started: Instant::now(),
-    })
+) -> Result<Front, WorkerError> {
+    let limits = ConnectionLimits::new(settings);
+    let gate = Gate::new(limits, &memory.seat, &memory.commons, assembly.metrics.limits.clone())?;
+    let app = web::Data::new(App::new(settings, build, assembly, memory, readiness, keyring(settings)?)?);
+    Ok(Front { app, gate, adopter: Adopter::new(), faults })
 }
 
 /// The threads of the pool are divided over the workers, so that the instance never computes on more than it was given.
@@ -218,44 +213,32 @@ fn pool_threads(settings: &Settings) -> usize {
     total.div_ceil(usize::from(settings.server.workers.max(1)))
 }
 
-fn server_info(build: &Build) -> ServerInfo {
-    ServerInfo {
-        name: "task-mcp".to_owned(),
-        title: "Task MCP".to_owned(),
-        version: build.version.clone(),
-        instructions: "Plans and ships changes in a repository that uses OpenSpec. Call changes.active first to see what is \
-                       under way, change.show before you work on one, change.open to propose a new one, and change.archive \
-                       when its tasks are done: it merges the change into the living specs."
-            .to_owned(),
-    }
-}
-
-fn http_server(listeners: Vec<TcpListener>, app: &web::Data<App>) -> Result<Server, WorkerError> {
+fn http_server(listeners: Vec<TcpListener>, front: &Arc<Front>) -> Result<Server, WorkerError> {
     let mut server = Server::build()
         .workers(1)
         .disable_signals()
-        .max_concurrent_connections(app.gate.limits().most_sockets())
+        .max_concurrent_connections(front.gate.limits().most_sockets())
         // The drain has its own deadline, which may change meanwhile.
         .shutdown_timeout(DAY_S);
     let stops = server.graceful_shutdown_signal();
     for (index, listener) in listeners.into_iter().enumerate() {
-        let (app, stops) = (app.clone(), stops.clone());
+        let (front, stops) = (front.clone(), stops.clone());
         let factory = move || {
-            let (app, stops) = (app.clone(), stops.clone());
+            let (front, stops) = (front.clone(), stops.clone());
             if index == 0 {
                 // The factory runs on the thread that serves: a heartbeat from here stops when that thread is stuck.
-                rt::spawn(beat(app.seat.clone()));
-                rt::spawn(sweep(app.gate.clone()));
-                adopted::begin(&app);
+                rt::spawn(beat(front.app.seat.clone()));
+                rt::spawn(sweep(front.gate.clone()));
+                adopted::begin(&front);
             }
             fn_factory(move || {
-                let (app, stops) = (app.clone(), stops.clone());
+                let (front, stops) = (front.clone(), stops.clone());
                 async move {
                     let closing = move || {
                         let stops = stops.clone();
                         async move { stops.notified().await }
                     };
-                    service(&app, closing).await
+                    service(&front, closing).await
                 }
             })
         };
@@ -335,7 +318,8 @@ mod tests {
         let assembly = Assembly::alone(&before, &Additions::default(), &memory).unwrap();
         let build = Build { version: "1".into(), build: "1".into() };
         let no_faults = Arc::new(Armed::new(Faults::default(), 0));
-        let app = build_app(&before, &build, assembly, &memory, Readiness::default(), no_faults).unwrap();
+        let front = build_front(&before, &build, assembly, &memory, Readiness::default(), no_faults).unwrap();
+        let app = &front.app;
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut link = Link::new(theirs.into()).unwrap();
         let admitted = |token: &str| {
@@ -343,7 +327,7 @@ mod tests {
             let request = request.insert_header(("authorization", format!("Bearer {token}")));
             app.live.load().access.check(&request.to_http_request()).is_ok()
         };
-        assert!(admitted("anything") && call(&app).await.is_ok());
+        assert!(admitted("anything") && call(app).await.is_ok());
 
         let after = settings(
             root.path(),
@@ -353,13 +337,13 @@ mod tests {
                 .collect::<Vec<_>>(),
         );
         let began_with = app.live.load_full();
-        obey(told(ToProcess::Apply { revision: 5 }, vec![snapshot(&after)]), &mut link, &app, LOGS).await;
+        obey(told(ToProcess::Apply { revision: 5 }, vec![snapshot(&after)]), &mut link, &front, LOGS).await;
         assert!(!admitted("anything") && admitted("0123456789abcdef-new"));
         let live = app.live.load_full();
         assert_eq!((live.limits.body_bytes, live.limits.heartbeat), (300, Duration::from_millis(90)));
         assert_eq!((live.drain_timeout, live.lame_duck), (Duration::from_secs(7), Duration::from_millis(8)));
         assert!(!began_with.access.needs_token(), "a request under way keeps what it began with");
-        assert_eq!(call(&app).await.unwrap_err().into_error().code, "RESPONSE_TOO_LARGE");
+        assert_eq!(call(app).await.unwrap_err().into_error().code, "RESPONSE_TOO_LARGE");
 
         ours.set_nonblocking(true).unwrap();
         let told_back = |expected: Option<FromProcess>| {
@@ -371,10 +355,13 @@ mod tests {
         };
         told_back(Some(FromProcess::Applied { revision: 5 }));
         let garbage = File::into(tempfile::tempfile().unwrap());
-        obey(told(ToProcess::Apply { revision: 6 }, vec![garbage]), &mut link, &app, LOGS).await;
+        obey(told(ToProcess::Apply { revision: 6 }, vec![garbage]), &mut link, &front, LOGS).await;
         told_back(None);
         assert!(admitted("0123456789abcdef-new"));
         let without = told(ToProcess::Apply { revision: 7 }, vec![]);
-        assert!(obey(without, &mut link, &app, LOGS).await.is_some(), "it makes room for one that can take them over");
+        assert!(
+            obey(without, &mut link, &front, LOGS).await.is_some(),
+            "it makes room for one that can take them over"
+        );
     }
 }

@@ -108,6 +108,18 @@ fn weak_tokens_warn_and_unusable_ones_are_refused() {
 }
 
 #[test]
+fn machines_that_share_state_without_keys_for_sessions_are_warned_and_a_key_that_repeats_is_told() {
+    let key = "k".repeat(32);
+    let shares = || Fixture::new().set("state.backend=redis").set("redis.url=redis://127.0.0.1:6379");
+    let said = shares().warning();
+    assert!(said.starts_with("state.backend (--set): ") || said.starts_with("auth.sealing_keys ("), "{said}");
+    assert!(said.contains("each machine has a key of its own") && said.contains("sealing.key"), "{said}");
+    assert!(shares().set(&format!("auth.sealing_keys={key}")).loaded().warnings.is_empty());
+    let said = Fixture::new().set(&format!("auth.sealing_keys={key},{key}")).warning();
+    assert!(said.contains("entry 2 repeats") && !said.contains(&key), "{said}");
+}
+
+#[test]
 fn a_key_without_effect_warns_only_when_it_differs_from_the_default() {
     for (set, key) in [
         ("store.backend=postgres", "store.backend"),

@@ -48,6 +48,10 @@ pub trait CallContext: Send + Sync {
 
     /// Returns when the client wants no answer any more; for a call that has something to tidy up.
     fn cancelled(&self) -> ContextFuture<'_, ()>;
+
+    /// The connection is not needed until there is an answer: its client fetches that later, where it can (specification 2025-11-25,
+    /// "Streamable HTTP", sending messages to the server, 6). Elsewhere nothing happens.
+    fn release_stream(&self) {}
 }
 
 /// What one question asks.

@@ -1,9 +1,9 @@
 //! Connections that wait in the queue of a slot that nobody serves: a worker accepts them and serves them as its own.
 //!
 //! Only as many are accepted as there is room for: what is left waits where it is, for another worker or for a place that becomes
-//! free, and is not refused. They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs. The sockets stay the
-//! supervisor's: they are never registered with epoll, where an entry would outlive the descriptor (epoll(7)), and their flags,
-//! which all holders share, are left alone.
+//! free, and is not refused. They are accepted and served on the thread that serves all others, whose heartbeat tells that it runs.
+//! The sockets stay the supervisor's: they are never registered with epoll, where an entry would outlive the descriptor (epoll(7)),
+//! and their flags, which all holders share, are left alone.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -14,14 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix_service::Service;
 use actix_web::rt;
 use actix_web::rt::net::TcpStream;
-use actix_web::web::Data;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::sync::{mpsc, watch};
 
+use super::front::Front;
 use super::gate::Gate;
 use super::serve::{Accepted, service};
-use crate::app::App;
 
 /// Queues that may wait to be looked at. The supervisor tells again as long as something waits in one.
 const QUEUES_MAX: usize = 8;
@@ -68,28 +67,28 @@ impl Adopter {
 }
 
 /// Serves what is adopted, from the thread that calls it first.
-pub(crate) fn begin(app: &Data<App>) {
-    let queues = app.adopter.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+pub(crate) fn begin(front: &Arc<Front>) {
+    let queues = front.adopter.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(queues) = queues {
-        rt::spawn(serve(queues, app.clone()));
+        rt::spawn(serve(queues, front.clone()));
     }
 }
 
-async fn serve(mut queues: mpsc::Receiver<Queue>, app: Data<App>) {
-    let closing = app.adopter.closing.subscribe();
+async fn serve(mut queues: mpsc::Receiver<Queue>, front: Arc<Front>) {
+    let closing = front.adopter.closing.subscribe();
     let closing = move || {
         let mut closing = closing.clone();
         async move { drop(closing.wait_for(|closing| *closing).await.map(|_| ())) }
     };
-    let Ok(service) = service::<_, _, Accepted>(&app, closing).await else {
+    let Ok(service) = service::<_, _, Accepted>(&front, closing).await else {
         tracing::error!("Connections of other slots cannot be served; they wait for their own workers.");
         return;
     };
-    let counter = Arc::clone(&app.adopter.open);
+    let counter = Arc::clone(&front.adopter.open);
     while let Some(Queue { slot, sockets }) = queues.recv().await {
         let mut connections = 0;
         for socket in sockets {
-            connections += accept_all(socket, &app.gate, |accepted| {
+            connections += accept_all(socket, &front.gate, |accepted| {
                 // Here and now, while there is the room that was found.
                 let (served, open) = (service.call(accepted), Open::new(&counter));
                 rt::spawn(async move {

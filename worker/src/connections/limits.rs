@@ -33,8 +33,9 @@ impl ConnectionLimits {
         }
     }
 
-    /// Sockets a worker may hold, which may have all connections of the instance: at its own limit actix stops accepting, and whoever comes then would wait without a word instead of
-    /// being told. So it lies above ours by those that are being closed and those that are being told.
+    /// Sockets a worker may hold, which may have all connections of the instance: at its own limit actix stops accepting, and
+    /// whoever comes then would wait without a word instead of being told. So it lies above ours by those that are being closed and
+    /// those that are being told.
     pub(crate) fn most_sockets(&self) -> usize {
         usize::try_from(self.most).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(super::refuse::TOLD_MAX)
     }

@@ -1,6 +1,7 @@
 //! Connections, whoever accepted them: how many there may be, how they are served, and when they end.
 //!
 //! - `limits`: what connections may cost
+//! - `front`: what the requests of a worker share because they come over the network
 //! - `serve`: the path of a connection from its acceptance to its end
 //! - `gate`: who is let in; the connection idle longest makes room
 //! - `order`: which connections would give way to a new one
@@ -12,6 +13,7 @@
 
 pub(crate) mod adopted;
 pub(crate) mod entry;
+pub(crate) mod front;
 pub(crate) mod gate;
 mod limits;
 mod order;

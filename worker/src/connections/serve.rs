@@ -3,29 +3,29 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::rt::net::TcpStream;
-use actix_web::web::Data;
 use actix_web::{App as ActixApp, Error, middleware};
 
+use super::front::Front;
 use super::gate::Reserved;
 use super::refuse::refuse;
 use super::watched::Watched;
-use crate::app::App;
 use crate::public::accounting::{Counted, account};
 use crate::public::routes;
 
 /// All routes with what is around them.
 pub(crate) fn application(
-    app: Data<App>,
+    front: Arc<Front>,
 ) -> ActixApp<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<Counted>, Error = Error, InitError = ()>,
 > {
-    ActixApp::new().app_data(app).wrap(middleware::from_fn(account)).configure(routes)
+    ActixApp::new().app_data(front.app.clone()).app_data(front).wrap(middleware::from_fn(account)).configure(routes)
 }
 
 /// A connection that was accepted.
@@ -42,12 +42,13 @@ impl From<TcpStream> for Accepted {
 }
 
 /// Serves accepted connections on the thread that calls it: those that are let in, until they end or are ended; the others
-/// are told why not. Who is let in is decided by the call, not by the future it returns. `closing` makes futures that return when idle connections are to end, and the others after their next answer.
+/// are told why not. Who is let in is decided by the call, not by the future it returns. `closing` makes futures that return when
+/// idle connections are to end, and the others after their next answer.
 ///
 /// # Errors
 /// The routes cannot be built.
 pub(crate) async fn service<F, C, A>(
-    app: &Data<App>,
+    front: &Arc<Front>,
     closing: F,
 ) -> Result<impl Service<A, Response = (), Error = DispatchError> + use<F, C, A>, ()>
 where
@@ -55,8 +56,8 @@ where
     C: Future<Output = ()> + 'static,
     A: Into<Accepted> + 'static,
 {
-    let (gate, limits) = (app.gate.clone(), app.gate.limits());
-    let factory = application(app.clone()).into_factory().map_err(|error| error.error_response());
+    let (gate, limits) = (front.gate.clone(), front.gate.limits());
+    let factory = application(front.clone()).into_factory().map_err(|error| error.error_response());
     let http = HttpService::build()
         .graceful_shutdown_signal(closing)
         .keep_alive(limits.keep_alive)

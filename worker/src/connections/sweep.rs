@@ -24,8 +24,9 @@ pub(crate) async fn sweep(gate: Arc<Gate>) {
     }
 }
 
-/// A stream on which nothing is written is cut, because whoever should read it does not, or has nothing to expect from it. A connection that
-/// serves nothing is closed; cut, if that was asked of it before. A call that waits for its answer has a deadline of its own.
+/// A stream on which nothing is written is cut, because whoever should read it does not, or has nothing to expect from it. A
+/// connection that serves nothing is closed; cut, if that was asked of it before. A call that waits for its answer has a deadline
+/// of its own.
 fn end_if_idle(entry: &Entry, now_us: u64, limit_us: u64) -> bool {
     if entry.is_waited_for() || now_us.saturating_sub(entry.progress_us()) < limit_us {
         return false;

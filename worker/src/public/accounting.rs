@@ -10,12 +10,12 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Bytes;
 use task_mcp_scoreboard::Seat;
 use task_mcp_telemetry::{Method, Route};
 
-use crate::app::App;
 use crate::connections::entry::Entry;
+use crate::connections::front::Front;
 
 /// The middleware around all routes. The duration counted ends with the head of the response: the life of a stream is not the
 /// time of a request.
@@ -25,11 +25,12 @@ pub(crate) async fn account(
 ) -> Result<ServiceResponse<Counted>, Error> {
     let started = Instant::now();
     let method = Method::of(request.method().as_str());
-    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+    let Some(front) = request.app_data::<Arc<Front>>().cloned() else {
         return Err(actix_web::error::ErrorInternalServerError("no app"));
     };
+    let app = &front.app;
     let mut in_flight = InFlight::new(&app.seat, request.request().conn_data::<Arc<Entry>>().cloned());
-    app.faults.on_request(request.method());
+    front.faults.on_request(request.method());
     let mut response = next.call(request).await?;
     if app.readiness.is_draining() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

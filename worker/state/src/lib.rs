@@ -5,7 +5,8 @@
 //! - `records`: values under a kind and a key, until they end; in memory, in files, or in Redis
 //! - `ledger`: what became of calls with an idempotency key
 //! - `rates`: how much each principal may send
-//! - `collections`: what else the records are used for: sessions, revocations, tasks, events, answers, nonces
+//! - `collections`: what else the records are used for: sessions and their activity, revocations, tasks, events,
+//!   answers, nonces
 //! - `bus`: what one process says, all hear
 //! - `outage`: what the log says of something that comes and goes
 //! - `error`: why state cannot be read or written
@@ -37,7 +38,8 @@ use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use bus::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, Subscription, TOPIC_BYTES_MAX, TooLong};
 pub use collections::{
-    Answers, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, Task, TaskStatus, Tasks, Transition,
+    Activity, Answers, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, Task, TaskStatus, Tasks,
+    Transition,
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
@@ -63,6 +65,7 @@ struct Parts {
     shared: Option<Shared>,
     ledger: Ledger,
     sessions: Sessions,
+    activity: Activity,
     revocations: Revocations,
     tasks: Tasks,
     answers: Answers,
@@ -159,6 +162,7 @@ impl State {
         Self(Arc::new(Parts {
             ledger: Ledger::new(records.clone(), idempotency_ttl, metrics),
             sessions: Sessions::new(records.clone()),
+            activity: Activity::new(records.clone()),
             revocations: Revocations::new(records.clone(), bus.clone()),
             tasks: Tasks::new(records.clone(), bus.clone()),
             answers: Answers::new(records.clone(), bus.clone()),
@@ -194,6 +198,11 @@ impl State {
     /// What sessions changed.
     pub fn sessions(&self) -> &Sessions {
         &self.0.sessions
+    }
+
+    /// Which sessions were used lately.
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
     }
 
     /// What is not to be accepted any more.

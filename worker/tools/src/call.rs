@@ -80,6 +80,11 @@ impl Call {
         self.context.notify(change);
     }
 
+    /// Gives the connection back until there is an answer; see [`CallContext::release_stream`].
+    pub fn release_stream(&self) {
+        self.context.release_stream();
+    }
+
     /// Returns when nobody waits for the answer any more.
     pub async fn cancelled(&self) {
         self.context.cancelled().await;

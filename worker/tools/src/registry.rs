@@ -56,6 +56,7 @@ pub struct Registry {
     prompts: Vec<Arc<dyn Prompt>>,
     resources: Vec<Arc<dyn Resources>>,
     has_completions: bool,
+    logs: bool,
 }
 
 impl std::fmt::Debug for Registry {
@@ -80,7 +81,8 @@ impl Registry {
         let methods = methods(&prompts, &resources, completions);
         let entries = HashMap::with_capacity(listed + methods.len());
         let has_completions = !completions.is_empty();
-        let mut registry = Self { entries, all: Vec::new(), listed, codes, prompts, resources, has_completions };
+        let logs = tools.iter().any(|tool| tool.logs());
+        let mut registry = Self { entries, all: Vec::new(), listed, codes, prompts, resources, has_completions, logs };
         for (index, tool) in tools.into_iter().chain(methods).enumerate() {
             let description = tool.describe();
             let name = description.name.clone();
@@ -106,6 +108,14 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The same for a server that offers tools alone.
+    ///
+    /// # Errors
+    /// As [`Registry::new`].
+    pub fn of_tools(tools: Vec<Arc<dyn Tool>>) -> Result<Self, RegistryError> {
+        Self::new(tools, Vec::new(), Vec::new(), &[])
+    }
+
     /// What `tools/list` shows, in order.
     pub fn descriptions(&self) -> &[ToolDescription] {
         self.all.get(..self.listed).unwrap_or_default()
@@ -119,6 +129,7 @@ impl Registry {
             templates: self.resources.iter().flat_map(|provider| provider.templates()).collect(),
             resources: !self.resources.is_empty(),
             completions: self.has_completions,
+            logging: self.logs,
         }
     }
 

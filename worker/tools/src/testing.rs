@@ -30,8 +30,9 @@ pub(crate) fn metrics_with(tools: &[&str], codes: &[&str]) -> (ToolMetrics, Scor
 /// Cache and ledger of a process that runs alone, with epochs in `commons`.
 pub(crate) fn backing(scoreboard: &Scoreboard, commons: &Commons, tools: &[&str], codes: &[&str]) -> Backing {
     let metrics = Metrics::bind(scoreboard, &scoreboard.seat(0).unwrap(), tools, codes).unwrap();
-    let ledger = State::alone(metrics.state).ledger().clone();
-    Backing { store_id: "test".to_owned(), cache: Cache::none(commons, metrics.cache), ledger }
+    let state = State::alone(metrics.state);
+    let (ledger, bus) = (state.ledger().clone(), state.bus().clone());
+    Backing { store_id: "test".to_owned(), cache: Cache::none(commons, metrics.cache), ledger, bus }
 }
 
 /// How many panics were counted.

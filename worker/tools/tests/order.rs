@@ -9,7 +9,7 @@ use task_mcp_changes::{EpochSource, FilesStore, Store, StoreOptions};
 use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
 use task_mcp_state::State;
 use task_mcp_telemetry::{Metrics, plan};
-use task_mcp_tools::{Backing, Call, Executor, Inventory, Limits, Pool, Principal, Registry, builtin_tools};
+use task_mcp_tools::{Additions, Backing, Call, Executor, Inventory, Limits, Pool, Principal, Registry, builtin_tools};
 
 /// The index's epoch, and what the epoch of the lists was each time it moved on.
 struct Index {
@@ -34,7 +34,7 @@ impl EpochSource for Index {
 async fn the_index_moves_on_before_the_tags_and_both_before_the_answer() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("openspec/changes")).unwrap();
-    let inventory = Inventory::with(&[]);
+    let inventory = Inventory::with(&Additions::default());
     let plan = Plan { seats: 1, series: plan(&inventory.names(), inventory.codes()) };
     let scoreboard = Scoreboard::create(&plan).unwrap();
     let seat = scoreboard.seat(0).unwrap();
@@ -45,12 +45,14 @@ async fn the_index_moves_on_before_the_tags_and_both_before_the_answer() {
     let pool = Arc::new(Pool::start(1, 16, &metrics.tools).unwrap());
     let options = StoreOptions { document_bytes: 1 << 20, changes: 100 };
     let store: Arc<dyn Store> = Arc::new(FilesStore::open(root.path(), options, Arc::new(index), pool).unwrap());
-    let registry = Arc::new(Registry::new(builtin_tools(&store)).unwrap());
+    let registry = Arc::new(Registry::of_tools(builtin_tools(&store)).unwrap());
     let limits = Limits { deadline: Duration::from_secs(30), response_bytes: 1 << 20, concurrency: 8 };
+    let state = State::alone(metrics.state);
     let backing = Backing {
         store_id: store.id().to_owned(),
         cache: Cache::none(&commons, metrics.cache),
-        ledger: State::alone(metrics.state).ledger().clone(),
+        ledger: state.ledger().clone(),
+        bus: state.bus().clone(),
     };
     let executor = Executor::new(registry, limits, metrics.tools, backing);
     let call = Call::new(Principal::anonymous());

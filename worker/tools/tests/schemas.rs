@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use task_mcp_cache::Cache;
 use task_mcp_changes::{ChangesError, EpochSource, FilesStore, Store, StoreOptions};
+use task_mcp_mcp::Blocks;
 use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
 use task_mcp_state::State;
 use task_mcp_telemetry::{Metrics, plan};
-use task_mcp_tools::{Backing, Call, Executor, Inventory, Limits, Pool, Principal, Registry, builtin_tools};
+use task_mcp_tools::{Additions, Backing, Call, Executor, Inventory, Limits, Pool, Principal, Registry, builtin_tools};
 
 #[derive(Default)]
 struct Epoch(AtomicU64);
@@ -52,7 +53,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../src/demo/openspec");
         copy(&sample, &root.path().join("openspec"));
-        let inventory = Inventory::with(&[]);
+        let inventory = Inventory::with(&Additions::default());
         let plan = Plan { seats: 1, series: plan(&inventory.names(), inventory.codes()) };
         let scoreboard = Scoreboard::create(&plan).unwrap();
         let seat = scoreboard.seat(0).unwrap();
@@ -61,11 +62,16 @@ impl World {
         let options = StoreOptions { document_bytes: 1 << 20, changes: 100 };
         let store = FilesStore::open(root.path(), options, Arc::new(Epoch::default()), pool).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
-        let registry = Arc::new(Registry::new(builtin_tools(&store)).unwrap());
+        let registry = Arc::new(Registry::of_tools(builtin_tools(&store)).unwrap());
         let limits = Limits { deadline: Duration::from_secs(30), response_bytes: 1 << 20, concurrency: 8 };
         let cache = Cache::none(&Commons::create().unwrap(), metrics.cache);
-        let ledger = State::alone(metrics.state).ledger().clone();
-        let backing = Backing { store_id: store.id().to_owned(), cache, ledger };
+        let state = State::alone(metrics.state);
+        let backing = Backing {
+            store_id: store.id().to_owned(),
+            cache,
+            ledger: state.ledger().clone(),
+            bus: state.bus().clone(),
+        };
         Self { executor: Executor::new(Arc::clone(&registry), limits, metrics.tools, backing), registry, _root: root }
     }
 
@@ -83,7 +89,8 @@ impl World {
         for field in answer.as_object().unwrap().keys() {
             assert!(known.get(field).is_some(), "{tool} answers `{field}`, of which its schema says nothing");
         }
-        let text: String = serde_json::from_slice(&result.text).unwrap();
+        let Blocks::Text(text) = result.content else { panic!("{tool} answers blocks") };
+        let text: String = serde_json::from_slice(&text).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), answer);
         answer
     }
@@ -107,8 +114,15 @@ async fn answers_fit_their_schemas() {
 
 #[test]
 fn the_inventory_is_the_registry_before_there_is_a_store() {
-    let (world, inventory) = (World::new(), Inventory::with(&[]));
-    assert_eq!(inventory.names(), world.registry.names().collect::<Vec<_>>());
+    let (world, inventory) = (World::new(), Inventory::with(&Additions::default()));
+    let tools: Vec<&str> = world.registry.names().collect();
+    let names = inventory.names();
+    let (of_tools, of_methods) = names.split_at(tools.len());
+    assert_eq!(
+        (of_tools, of_methods.len()),
+        (tools.as_slice(), 4),
+        "tools come first, then the methods of the protocol"
+    );
     assert_eq!(inventory.codes(), world.registry.error_codes());
     assert!(ChangesError::CODES.iter().all(|code| inventory.codes().contains(code)));
 }

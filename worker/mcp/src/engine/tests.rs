@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{ServerInfo, ToolAnnotations, ToolDescription, code, json_string};
+use crate::request::Invocation;
+use crate::{Blocks, CallResult, Offer, ServerInfo, ToolAnnotations, ToolDescription, code, json_string};
 
 fn engine() -> Engine {
     let tool = ToolDescription {
@@ -26,7 +27,7 @@ fn engine() -> Engine {
         version: "1".into(),
         instructions: "Use it.".into(),
     };
-    Engine::new(Catalog::new(&info, &[tool]).unwrap())
+    Engine::new(Catalog::new(&info, &Offer { tools: vec![tool], ..Offer::default() }).unwrap())
 }
 
 const MODERN: &str = "2026-07-28";
@@ -39,7 +40,7 @@ fn modern_meta() -> Value {
 }
 
 fn modern_headers(method: &'static str) -> RequestHeaders<'static> {
-    RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None }
+    RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, others: None }
 }
 
 fn request(method: &str, params: Value) -> Vec<u8> {
@@ -47,9 +48,29 @@ fn request(method: &str, params: Value) -> Vec<u8> {
 }
 
 fn reply(body: &[u8], headers: &RequestHeaders<'_>) -> (u16, Value) {
-    match engine().route(body, headers) {
-        Route::Reply(reply) => (reply.status, serde_json::from_slice(&reply.body).unwrap()),
+    let engine = engine();
+    let reply = match engine.route(body, headers) {
+        Route::Reply(reply) => reply,
+        Route::Request(asked) => engine.told(&asked).unwrap_or_else(|| panic!("no reply at once: {asked:?}")),
         other => panic!("no reply: {other:?}"),
+    };
+    (reply.status, serde_json::from_slice(&reply.body).unwrap())
+}
+
+/// The request a message leads to, which runs something.
+#[track_caller]
+fn asked<'r, 'a>(route: &'r Route<'a>) -> &'r Request<'a> {
+    match route {
+        Route::Request(asked) => asked,
+        other => panic!("no request: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn invocation<'r, 'a>(route: &'r Route<'a>) -> &'r Invocation<'a> {
+    match &asked(route).method {
+        Method::CallTool(run) | Method::GetPrompt(run) | Method::ReadResource(run) => run,
+        other => panic!("nothing is run: {other:?}"),
     }
 }
 
@@ -97,7 +118,7 @@ fn versions_must_agree_and_be_known() {
 #[test]
 fn what_the_modern_era_left_behind_is_not_found() {
     for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "unknown/method"] {
-        let headers = RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None };
+        let headers = RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, others: None };
         refused(&request(method, json!({ "_meta": modern_meta() })), &headers, 404, code::METHOD_NOT_FOUND);
     }
 }
@@ -108,7 +129,8 @@ fn headers_must_say_what_the_body_says() {
     refused(&body, &modern_headers("TOOLS/CALL"), 400, code::HEADER_MISMATCH);
     refused(&body, &modern_headers("tools/call"), 400, code::HEADER_MISMATCH);
     let headers = RequestHeaders { name: Some("  changes.active "), ..modern_headers("tools/call") };
-    assert!(matches!(engine().route(&body, &headers), Route::Call(call) if call.name() == "changes.active"));
+    let engine = engine();
+    assert_eq!(invocation(&engine.route(&body, &headers)).name, "changes.active");
 }
 
 #[test]
@@ -134,20 +156,27 @@ fn legacy_methods_answer_without_meta() {
 
 #[test]
 fn a_result_is_wrapped_for_its_era() {
-    let result = CallResult { structured: Some("{\"a\":1}".into()), text: json_string("{\"a\":1}"), is_error: false };
+    let result = CallResult {
+        structured: Some("{\"a\":1}".into()),
+        content: Blocks::Text(json_string("{\"a\":1}")),
+        is_error: false,
+    };
     let engine = engine();
+    let answer = |request: &Request<'_>| -> Value {
+        let reply = Reply::complete(&engine, request, result.size_hint(), |out| result.write_fields(out));
+        serde_json::from_slice(&reply.body).unwrap()
+    };
     let body = request("tools/call", json!({ "name": "x", "arguments": { "k": [1] } }));
-    let Route::Call(call) = engine.route(&body, &RequestHeaders::default()) else { panic!("no call") };
-    assert_eq!(call.arguments(), "{\"k\":[1]}");
-    let answer: Value = serde_json::from_slice(&call.reply(&engine, &result).body).unwrap();
+    let route = engine.route(&body, &RequestHeaders::default());
+    assert_eq!(invocation(&route).arguments, "{\"k\":[1]}");
     assert_eq!(
-        answer["result"],
+        answer(asked(&route))["result"],
         json!({ "content": [{ "type": "text", "text": "{\"a\":1}" }], "structuredContent": { "a": 1 }, "isError": false })
     );
     let body = request("tools/call", json!({ "name": "x", "_meta": modern_meta() }));
     let headers = RequestHeaders { name: Some("x"), ..modern_headers("tools/call") };
-    let Route::Call(call) = engine.route(&body, &headers) else { panic!("no call") };
-    let answer: Value = serde_json::from_slice(&call.reply(&engine, &result).body).unwrap();
+    let route = engine.route(&body, &headers);
+    let answer = answer(asked(&route));
     assert_eq!(answer["result"]["resultType"], "complete");
     assert_eq!(answer["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "task-mcp");
 }
@@ -182,11 +211,14 @@ fn bodies_that_are_no_message_say_why() {
 fn notifications_and_answers_are_accepted() {
     let none = RequestHeaders::default();
     let note = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    assert!(matches!(engine().route(note, &none), Route::Accepted));
+    assert!(matches!(engine().route(note, &none), Route::Notification(Notification::Other)));
     let unknown = RequestHeaders { protocol_version: Some("v999"), ..RequestHeaders::default() };
     refused(note, &unknown, 400, code::UNSUPPORTED_PROTOCOL_VERSION);
-    let answer = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
-    assert!(matches!(engine().route(answer, &none), Route::Accepted));
+    let answer = br#"{"jsonrpc":"2.0","id":"q","result":{}}"#;
+    let route = engine();
+    let route = route.route(answer, &none);
+    assert!(matches!(&route, Route::Response(one) if (one.id.as_ref(), one.outcome) == ("q", Ok("{}"))), "{route:?}");
+    refused(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#, &none, 400, code::INVALID_REQUEST);
     assert!(matches!(engine().route(answer, &modern_headers("x")), Route::Reply(reply) if reply.status == 400));
 }
 
@@ -194,9 +226,10 @@ fn notifications_and_answers_are_accepted() {
 fn an_escaped_id_and_name_survive() {
     let body = br#"{"jsonrpc":"2.0","id":"\u00e9\"","method":"tools/call","params":{"name":"a\u0062c"}}"#;
     let engine = engine();
-    let Route::Call(call) = engine.route(body, &RequestHeaders::default()) else { panic!("no call") };
-    assert_eq!(call.name(), "abc");
-    let reply: Value = serde_json::from_slice(&call.refuse(call.unknown_tool()).body).unwrap();
+    let route = engine.route(body, &RequestHeaders::default());
+    assert_eq!(invocation(&route).name, "abc");
+    let reply = Reply::refusal(asked(&route), RpcError::invalid_params("no"));
+    let reply: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(reply["id"], "é\"");
 }
 

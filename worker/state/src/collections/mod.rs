@@ -1,9 +1,10 @@
 //! What the records are used for: a type for each use, each with its own kind, limits and end.
 //!
-//! - `sessions`: what a session changed; `revocations`: what is not to be accepted any more
+//! - `sessions`: what a session changed; `activity`: which were used lately; `revocations`: what is not to be accepted any more
 //! - `tasks`: work that outlives its request; `answers`: what clients answer to somebody who waits
 //! - `events`: what a stream said, for those who come back; `nonces`: what may be used once
 
+mod activity;
 mod answers;
 mod events;
 mod nonces;
@@ -11,6 +12,7 @@ mod revocations;
 mod sessions;
 mod tasks;
 
+pub use activity::Activity;
 pub use answers::Answers;
 pub use events::{Events, Resumed};
 pub use nonces::Nonces;

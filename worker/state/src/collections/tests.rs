@@ -62,6 +62,7 @@ fn in_redis() -> Pair {
 in_every_place!(
     changes_of_a_session_add_up,
     a_session_has_limits,
+    who_was_here_is_known_for_a_time,
     what_was_revoked_is_so_everywhere,
     a_nonce_is_used_once,
     a_task_belongs_to_its_owner_and_ends_once,
@@ -101,6 +102,21 @@ async fn a_session_has_limits(pair: Pair) {
     let error = pair.any().sessions().change("s", HOUR, long).await.unwrap_err();
     assert!(matches!(error, StateError::TooLarge { .. }), "{error}");
     assert_eq!(pair.any().sessions().get("s").await.unwrap(), crate::Session::default());
+}
+
+async fn who_was_here_is_known_for_a_time(pair: Pair) {
+    let name = "session/".repeat(1_000);
+    assert!(!pair.any().activity().was_seen(&name).await.unwrap());
+    pair.any().activity().seen(&name, HOUR).await.unwrap();
+    pair.any().activity().seen("short", Duration::ZERO).await.unwrap();
+    for state in &pair.states {
+        assert!(state.activity().was_seen(&name).await.unwrap());
+        eventually(async || (!state.activity().was_seen("short").await.unwrap()).then_some(())).await;
+    }
+    pair.any().activity().seen("short", HOUR).await.unwrap();
+    assert!(pair.any().activity().was_seen("short").await.unwrap(), "it is prolonged");
+    pair.any().activity().forget(&name).await.unwrap();
+    assert!(!pair.any().activity().was_seen(&name).await.unwrap());
 }
 
 async fn what_was_revoked_is_so_everywhere(pair: Pair) {

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Stream,
     /// Answers of clients that somebody waits for.
     Answer,
+    /// Sessions that were used lately.
+    Activity,
     /// Written to find out whether that is possible.
     Probe,
 }
@@ -44,6 +46,7 @@ impl Kind {
             Self::Event => "event",
             Self::Stream => "stream",
             Self::Answer => "answer",
+            Self::Activity => "activity",
             Self::Probe => "probe",
         }
     }

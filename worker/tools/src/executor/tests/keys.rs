@@ -55,7 +55,7 @@ fn another_store_tool_or_version_has_other_keys() {
     assert_eq!(here, world.executor.0.bases);
     assert_ne!(here, bases(registry, "other"));
     let distinct: BTreeSet<_> = here.iter().collect();
-    assert_eq!(distinct.len(), 3, "one for each tool");
+    assert_eq!(distinct.len(), 3 + crate::methods::NAMES.len(), "one for each tool and method");
 }
 
 #[test]

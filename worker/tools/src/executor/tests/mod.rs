@@ -4,7 +4,9 @@
 //! - `keys`: who shares an entry with whom
 //! - `reads`, `writes`: callers that leave, limits, tags
 //! - `once`: idempotency keys
+//! - `blocks`: answers without a structured form
 
+mod blocks;
 mod keys;
 mod once;
 mod path;
@@ -91,24 +93,24 @@ impl Tool for Probe {
         vec![Tag::new("probe")]
     }
 
-    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, ToolError>> {
+    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         self.runs.begun.fetch_add(1, Ordering::AcqRel);
         assert!(arguments.get("do").and_then(Value::as_str) != Some("panic at once"), "on purpose");
         Box::pin(async move {
             let output = match arguments.get("do").and_then(Value::as_str) {
                 Some("panic") => panic!("on purpose"),
-                Some("fail") => Err(ToolError::new("EPROBE", "on purpose")),
-                Some("again") => Err(ToolError::new("EAGAIN", "on purpose")),
+                Some("fail") => Err(ToolError::new("EPROBE", "on purpose").into()),
+                Some("again") => Err(ToolError::new("EAGAIN", "on purpose").into()),
                 Some("slow") => {
                     tokio::time::sleep(Duration::from_secs(3)).await;
-                    Output::of(&json!({ "slow": true }))
+                    Ok(Output::of(&json!({ "slow": true }))?)
                 }
                 Some("slow fail") => {
                     tokio::time::sleep(Duration::from_secs(3)).await;
-                    Err(ToolError::new("EPROBE", "on purpose"))
+                    Err(ToolError::new("EPROBE", "on purpose").into())
                 }
-                Some("large") => Output::of(&"x".repeat(2_000)),
-                _ => Output::of(&json!({ "arguments": arguments, "run": self.runs.seen().0 })),
+                Some("large") => Ok(Output::of(&"x".repeat(2_000))?),
+                _ => Ok(Output::of(&json!({ "arguments": arguments, "run": self.runs.seen().0 }))?),
             };
             self.runs.ended.fetch_add(1, Ordering::AcqRel);
             output
@@ -134,8 +136,8 @@ impl World {
             probe("probe.kept", true, false),
             probe("probe.write", false, true),
         ];
-        let registry = Arc::new(Registry::new(tools).unwrap());
-        let names: Vec<&str> = registry.names().collect();
+        let registry = Arc::new(Registry::of_tools(tools).unwrap());
+        let names: Vec<&str> = registry.all().iter().map(|entry| entry.name.as_str()).collect();
         let (metrics, scoreboard) = metrics_with(&names, registry.error_codes());
         let commons = Commons::create().unwrap();
         let backing = backing(&scoreboard, &commons, &names, registry.error_codes());
@@ -148,6 +150,7 @@ impl World {
     }
 }
 
+/// These tools have errors of their own only.
 async fn run(executor: &Executor, name: &str, arguments: &str) -> Result<CallResult, ToolError> {
-    executor.execute(&Call::new(Principal::anonymous()), name, arguments).await.outcome
+    executor.execute(&Call::new(Principal::anonymous()), name, arguments).await.outcome.map_err(Stop::into_error)
 }

@@ -28,7 +28,7 @@ async fn a_repeat_gets_the_first_answer_and_runs_nothing() {
 async fn a_key_belongs_to_one_call() {
     let world = World::new();
     write(&world, "a", r#"{"n":1}"#).await.outcome.unwrap();
-    let conflict = write(&world, "a", r#"{"n":2}"#).await.outcome.unwrap_err();
+    let conflict = write(&world, "a", r#"{"n":2}"#).await.outcome.unwrap_err().into_error();
     assert_eq!(conflict.code, code::IDEMPOTENCY_CONFLICT);
     assert!(write(&world, "b", r#"{"n":2}"#).await.outcome.is_ok());
     let other = Call::new(Principal::new("other")).with_idempotency(Some(IdempotencyKey::parse("a").unwrap()));
@@ -41,7 +41,7 @@ async fn a_repeat_of_a_running_call_is_told_so_also_when_its_caller_has_left() {
     let world = World::new();
     let first = tokio::time::timeout(Duration::from_secs(1), write(&world, "a", r#"{"do":"slow"}"#)).await;
     assert!(first.is_err());
-    let running = write(&world, "a", r#"{"do":"slow"}"#).await.outcome.unwrap_err();
+    let running = write(&world, "a", r#"{"do":"slow"}"#).await.outcome.unwrap_err().into_error();
     assert!(running.code == code::IDEMPOTENCY_IN_PROGRESS && running.hint.is_some(), "{running}");
     tokio::time::sleep(Duration::from_secs(5)).await;
     let again = write(&world, "a", r#"{"do":"slow"}"#).await;
@@ -56,13 +56,13 @@ async fn what_did_nothing_leaves_its_key_free_and_what_broke_off_says_so() {
         assert!(write(&world, "a", free).await.outcome.is_err(), "{free}");
     }
     world.executor.set_limits(Limits { concurrency: 0, ..LIMITS });
-    assert_eq!(write(&world, "a", "{}").await.outcome.unwrap_err().code, code::OVERLOADED);
+    assert_eq!(write(&world, "a", "{}").await.outcome.unwrap_err().into_error().code, code::OVERLOADED);
     world.executor.set_limits(LIMITS);
     assert!(write(&world, "a", "{}").await.outcome.is_ok());
 
-    let broken = write(&world, "b", r#"{"do":"panic"}"#).await.outcome.unwrap_err();
+    let broken = write(&world, "b", r#"{"do":"panic"}"#).await.outcome.unwrap_err().into_error();
     assert_eq!(broken.code, code::INTERNAL_ERROR);
-    let again = write(&world, "b", r#"{"do":"panic"}"#).await.outcome.unwrap_err();
+    let again = write(&world, "b", r#"{"do":"panic"}"#).await.outcome.unwrap_err().into_error();
     assert!(again.code == code::OUTCOME_UNKNOWN && again.hint.is_some(), "{again}");
     assert_eq!(world.runs.seen().0, 3, "it is not tried again");
 }

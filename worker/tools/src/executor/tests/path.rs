@@ -1,3 +1,5 @@
+use task_mcp_mcp::Blocks;
+
 use super::*;
 use crate::code;
 use crate::testing::{counted, panics};
@@ -79,7 +81,8 @@ async fn errors_of_a_tool_and_of_a_missing_one_keep_their_codes() {
     let (executor, _) = executor();
     assert_eq!(run(&executor, "probe.read", r#"{"do":"fail"}"#).await.unwrap_err().code, "EPROBE");
     assert_eq!(run(&executor, "gone", "{}").await.unwrap_err().code, code::TOOL_NOT_FOUND);
-    let text = run(&executor, "probe.read", r#"{"do":"fail"}"#).await.unwrap_err().to_result().text;
+    let result = run(&executor, "probe.read", r#"{"do":"fail"}"#).await.unwrap_err().to_result();
+    let Blocks::Text(text) = result.content else { panic!("no text") };
     let text: String = serde_json::from_slice(&text).unwrap();
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(told["error"]["code"], "EPROBE");

@@ -71,8 +71,13 @@ async fn errors_and_panics_of_a_kept_read_are_told_as_they_are() {
 async fn scopes_are_asked_for_before_anything_else() {
     let world = World::new();
     let reader = Principal::of("ada", None, Scopes::Of(BTreeSet::from(["probe:read".to_owned()])));
-    let refused =
-        world.executor.execute(&Call::new(reader.clone()), "probe.write", "nonsense").await.outcome.unwrap_err();
+    let refused = world
+        .executor
+        .execute(&Call::new(reader.clone()), "probe.write", "nonsense")
+        .await
+        .outcome
+        .unwrap_err()
+        .into_error();
     assert_eq!(
         (refused.code.as_ref(), &refused.details.unwrap()["scopes"][0]),
         (code::INSUFFICIENT_SCOPE, &json!("probe:write"))
