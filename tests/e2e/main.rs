@@ -22,7 +22,6 @@
 //! - `lame_duck`: who comes while the whole instance drains
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
-//! - `listen`: whoever listens hears of what changes, whatever worker it is at
 //! - `session_streams`: the streams of a legacy session
 //! - `resume`: streams that broke are fetched again
 //! - `chunks`: results that are told while they are made
