@@ -91,6 +91,7 @@ mod start;
 mod state;
 mod stop;
 mod streams;
+mod tasks;
 mod together;
 mod told;
 mod upgrade;
