@@ -11,6 +11,7 @@
 //! - `streams`: the open streams of a process; `wanted`: what one of them tells of
 //! - `listen`: streams of `subscriptions/listen`; `tasks`: the tasks extension; `session`: what a legacy session changes
 //! - `unasked`: the streams of a legacy session that no request asked for; `turn`: which of them speaks
+//! - `overheard`: the same where a client has one channel for all
 //! - `kept`: streams of legacy requests that can be fetched again; `frames`: server-sent events as bytes
 
 mod asking;
@@ -23,6 +24,7 @@ pub(crate) mod kept;
 mod listen;
 mod mailbox;
 mod outlet;
+mod overheard;
 pub(crate) mod pieces;
 mod plain;
 mod rounds;
@@ -39,10 +41,12 @@ use task_mcp_mcp::{Method, Reply, Request, RpcError};
 
 pub(crate) use self::asking::take_answer;
 pub(crate) use self::client::Client;
+pub(crate) use self::context::notification;
 pub(crate) use self::desk::Desk;
 pub(crate) use self::driven::{Driven, Step};
 pub(crate) use self::listen::too_many_streams;
 pub(crate) use self::outlet::{Emission, Outlet, Terms};
+pub(crate) use self::overheard::overhear;
 pub(crate) use self::plain::Plain;
 pub(crate) use self::streams::{OpenEvents, OpenStream, Streams};
 use crate::app::App;
