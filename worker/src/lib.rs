@@ -41,7 +41,6 @@ mod live;
 mod orders;
 mod process;
 mod public;
-#[allow(dead_code, reason = "the public endpoint calls it")]
 mod sessions;
 mod signals;
 mod worker;
