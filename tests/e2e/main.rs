@@ -15,6 +15,7 @@
 //! - `reload`: settings that change while it runs
 //! - `upgrade`: another program takes over
 //! - `hang`: workers that stop answering
+//! - `resources`: resources, prompts and completions over a tree
 //! - `rolling`: many restarts, crashes and changes of size leave nothing behind
 //! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
@@ -22,6 +23,9 @@
 //! - `lame_duck`: who comes while the whole instance drains
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
+//! - `session_streams`: the streams of a legacy session
+//! - `resume`: streams that broke are fetched again
+//! - `chunks`: results that are told while they are made
 //! - `executor`: one path for every call: limits, callers that leave, edits by hand
 //! - `idempotency`: writes that are sent again
 //! - `faults`: tools that fail or panic
@@ -56,6 +60,7 @@ mod bad_input;
 mod cache_ctl;
 mod cache_file;
 mod chaos;
+mod chunks;
 mod clients;
 mod coherence;
 mod conformance;
@@ -83,14 +88,18 @@ mod outage;
 mod protocol;
 mod recycle;
 mod reload;
+mod resources;
+mod resume;
 mod rolling;
 mod scarce;
+mod session_streams;
 mod sessions;
 mod settings;
 mod start;
 mod state;
 mod stop;
 mod streams;
+mod tasks;
 mod together;
 mod told;
 mod upgrade;

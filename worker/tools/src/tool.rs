@@ -24,6 +24,8 @@ pub struct Output {
     /// `content`, a JSON list.
     pub(crate) blocks: Option<String>,
     pub(crate) is_error: bool,
+    /// What a write has touched beside the tool's tags.
+    pub(crate) touched: Vec<Tag>,
 }
 
 impl Output {
@@ -32,7 +34,7 @@ impl Output {
     /// # Errors
     /// [`code::INTERNAL_ERROR`](crate::code::INTERNAL_ERROR) if the value cannot be JSON.
     pub fn of(value: &impl Serialize) -> Result<Self, ToolError> {
-        Ok(Self { structured: Some(json(value)?), blocks: None, is_error: false })
+        Ok(Self { structured: Some(json(value)?), blocks: None, is_error: false, touched: Vec::new() })
     }
 
     /// Blocks of content without a structured form. Such results are answered, and never kept in the cache.
@@ -41,7 +43,13 @@ impl Output {
     /// As [`Output::of`].
     pub fn blocks(blocks: &[Content]) -> Result<Self, ToolError> {
         let blocks: Vec<Value> = blocks.iter().map(Content::to_json).collect();
-        Ok(Self { structured: None, blocks: Some(json(&blocks)?), is_error: false })
+        Ok(Self { structured: None, blocks: Some(json(&blocks)?), is_error: false, touched: Vec::new() })
+    }
+
+    /// The same of a write that has touched these too, which its arguments alone did not tell. They are bumped with
+    /// [`Tool::tags`].
+    pub fn touching(self, tags: Vec<Tag>) -> Self {
+        Self { touched: tags, ..self }
     }
 
     /// The same as the answer of a tool that failed: for a failure that has no code of its own.
@@ -135,7 +143,14 @@ pub trait Tool: Send + Sync + 'static {
         CachePolicy::Off
     }
 
-    /// What the result of a read depends on, or what a write may change. The arguments fit the input schema.
+    /// The same for these arguments, where it depends on them. They fit the input schema.
+    fn cache_for(&self, arguments: &Value) -> CachePolicy {
+        let _ = arguments;
+        self.cache()
+    }
+
+    /// What the result of a read depends on, or what a write may change; a write that breaks off may have changed everything. The
+    /// arguments fit the input schema.
     fn tags(&self, arguments: &Value) -> Vec<Tag> {
         let _ = arguments;
         Vec::new()
@@ -144,6 +159,17 @@ pub trait Tool: Send + Sync + 'static {
     /// Whether a call may become a task.
     fn task(&self) -> TaskSupport {
         TaskSupport::Never
+    }
+
+    /// Asks what the client must be asked before a task is made of its call, with [`Call::ask`]: the specification wants such
+    /// questions answered by requests of the call itself. The task is made when this returns `Ok`, and its
+    /// [`call`](Tool::call) gets the same answers at once when it asks the same questions about the same. It changes nothing, and an
+    /// error is the answer to the call.
+    ///
+    /// Source: tasks extension, revision 2026-07-28, "Task Creation".
+    fn before_task<'a>(&'a self, call: &'a Call, arguments: &'a Value) -> BoxFuture<'a, Result<(), Stop>> {
+        let _ = (call, arguments);
+        Box::pin(async { Ok(()) })
     }
 
     /// Whether a task whose worker died may be run again from its beginning, with what its client has answered so far.
