@@ -28,7 +28,7 @@ mod rounds;
 mod run;
 mod session;
 mod streams;
-mod tasks;
+pub(crate) mod tasks;
 mod turn;
 pub(crate) mod unasked;
 mod wanted;

@@ -13,6 +13,7 @@ use super::context::{Asking, Context};
 use super::outlet::Outlet;
 use super::pieces::{self, Told};
 use super::rounds::Rounds;
+use super::tasks;
 use crate::app::App;
 
 /// What is read may have changed the moment after.
@@ -35,10 +36,20 @@ pub(crate) async fn tool(
         Err(error) => return Reply::refusal(request, error).into(),
     };
     let context = Context::new(request, client, outlet, asking, app.state.bus());
-    let call = Call::new(client.principal.clone())
-        .with_idempotency(client.idempotency.clone())
-        .with_context(Arc::clone(&context) as _);
-    let Answer { outcome, replayed } = app.executor.execute(&call, &invocation.name, invocation.arguments).await;
+    let answer = match tasks::becomes_task(app, request, client, &invocation.name) {
+        Err(error) => return Reply::refusal(request, error).into(),
+        Ok(true) => match tasks::create(app, request, invocation, client, &context).await {
+            Ok(reply) => return reply.into(),
+            Err(stop) => Answer::from(Err(stop)),
+        },
+        Ok(false) => {
+            let call = Call::new(client.principal.clone())
+                .with_idempotency(client.idempotency.clone())
+                .with_context(Arc::clone(&context) as _);
+            app.executor.execute(&call, &invocation.name, invocation.arguments).await
+        }
+    };
+    let Answer { outcome, replayed } = answer;
     let told = context.told();
     if told == Told::Streamed {
         let tail = pieces::tail(&outcome.map_err(Stop::into_error));

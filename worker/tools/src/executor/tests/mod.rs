@@ -5,12 +5,14 @@
 //! - `reads`, `writes`: callers that leave, limits, tags
 //! - `once`: idempotency keys
 //! - `blocks`: answers without a structured form
+//! - `once`: idempotency keys; `tasks`: calls that have become tasks
 
 mod blocks;
 mod keys;
 mod once;
 mod path;
 mod reads;
+mod tasks;
 mod writes;
 
 use std::sync::Arc;
