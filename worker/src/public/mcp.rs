@@ -222,7 +222,7 @@ impl Message {
         }
         let mut answers: Vec<Bytes> = Vec::new();
         for message in messages {
-            match self.app.engine.route(message.get().as_bytes(), headers) {
+            match self.app.engine.route_of_batch(message, Some(headers)) {
                 Route::Request(asked) => match self.answer(&asked, &Outlet::closed()).await {
                     Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _) => answers.push(reply.body),
                     Served::Accepted => {}
