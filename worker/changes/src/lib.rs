@@ -39,6 +39,6 @@ pub use error::ChangesError;
 pub use ports::{EpochSource, Offload, OffloadFull};
 pub use store::{
     ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, BoxFuture, ChangeDetails, DeltaEntry, DocumentHandle,
-    DocumentPaths, FilesStore, Item, ItemPaths, LockView, OpenRequest, OpenedChange, Receipt, ReceiptTests, RenameView,
-    Slug, Store, StoreOptions, Template, ToolVersions, Totals,
+    DocumentPaths, FilesStore, Item, ItemPaths, LockView, OpenRequest, OpenTasks, OpenedChange, Receipt, ReceiptTests,
+    RenameView, Slug, Store, StoreOptions, Template, ToolVersions, Totals,
 };
