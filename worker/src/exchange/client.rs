@@ -1,10 +1,12 @@
 //! Who sends requests.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use task_mcp_mcp::{ClientCapabilities, LogLevel, Request, Revision};
 use task_mcp_tools::{IdempotencyKey, Principal};
 
+use super::mailbox::OwnMailbox;
 use crate::sessions::Session;
 
 /// Who sends a request: of a modern client the request itself says it, of a legacy one its session, if it has one.
@@ -23,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) address: Option<IpAddr>,
     /// The idempotency key of the request, wherever it was.
     pub(crate) idempotency: Option<IdempotencyKey>,
+    /// Where its answers arrive, if they all arrive at this process.
+    pub(crate) mailbox: Option<Arc<OwnMailbox>>,
 }
 
 impl Client {
@@ -36,6 +40,7 @@ impl Client {
             session: None,
             address: None,
             idempotency: None,
+            mailbox: None,
         }
     }
 
@@ -49,6 +54,7 @@ impl Client {
             session: None,
             address,
             idempotency: None,
+            mailbox: None,
         }
         .in_session(session)
     }

@@ -50,6 +50,11 @@ impl OwnMailbox {
         sender.is_some_and(|sender| sender.send(answer).is_ok())
     }
 
+    /// Says that no more answers will come to what is asked now.
+    pub(crate) fn close(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -39,12 +39,13 @@ mod wanted;
 use actix_web::web::{Bytes, Data};
 use task_mcp_mcp::{Method, Reply, Request, RpcError};
 
-pub(crate) use self::asking::take_answer;
+pub(crate) use self::asking::{letter, take_answer};
 pub(crate) use self::client::Client;
 pub(crate) use self::context::notification;
 pub(crate) use self::desk::Desk;
 pub(crate) use self::driven::{Driven, Step};
 pub(crate) use self::listen::too_many_streams;
+pub(crate) use self::mailbox::OwnMailbox;
 pub(crate) use self::outlet::{Emission, Outlet, Terms};
 pub(crate) use self::overheard::overhear;
 pub(crate) use self::plain::Plain;

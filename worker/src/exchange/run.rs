@@ -11,6 +11,7 @@ use super::Answered;
 use super::asking::{SessionAsking, SharedMailbox};
 use super::client::Client;
 use super::context::{Asking, Context};
+use super::mailbox::Mailbox;
 use super::outlet::Outlet;
 use super::pieces::{self, Told};
 use super::rounds::Rounds;
@@ -161,7 +162,10 @@ fn asking(
             .map_or(Asking::Never, Asking::Rounds),
         // A client without a stream cannot be sent requests.
         (Era::Legacy, Some(session)) if outlet.is_open() && client.capabilities.can_be_asked() => {
-            let mailbox = Arc::new(SharedMailbox::new(app, session));
+            let mailbox: Arc<dyn Mailbox> = match &client.mailbox {
+                Some(own) => Arc::clone(own) as _,
+                None => Arc::new(SharedMailbox::new(app, session)),
+            };
             Asking::Session(SessionAsking::new(mailbox, &app.desk, app.live.load().limits.ask_timeout))
         }
         (Era::Legacy, _) => Asking::Never,

@@ -15,6 +15,7 @@ mod under_way;
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt;
@@ -82,7 +83,8 @@ async fn serve(
     let (output, mut written) = output::write(io::stdout()).map_err(WorkerError::Stdio)?;
     let session = watch::Sender::new(None);
     let hearing = rt::spawn(hear(app.clone(), session.subscribe(), output.channel()));
-    let connection = Rc::new(Connection { app, principal, session, output, under_way: UnderWay::new() });
+    let connection =
+        Rc::new(Connection { app, principal, session, output, under_way: UnderWay::new(), mailbox: Arc::default() });
     let is_read = loop {
         tokio::select! {
             line = lines.recv() => match line {
@@ -110,6 +112,8 @@ async fn serve(
 /// Without `is_read`, nobody reads what is answered, and reads are of no use.
 async fn finish(connection: &Connection, is_read: bool, deadline: Instant) {
     let app = &connection.app;
+    // Nobody answers any more.
+    connection.mailbox.close();
     app.streams.end();
     app.tasks.leave(Leave::Waiting);
     if !is_read || timeout_at(deadline, done(connection)).await.is_err() {

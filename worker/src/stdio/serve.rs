@@ -3,6 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use actix_web::rt;
@@ -20,7 +21,7 @@ use super::output::Output;
 use super::under_way::{self, UNDER_WAY_MAX, UnderWay};
 use crate::app::App;
 use crate::exchange::kept::Levels;
-use crate::exchange::{Answered, Client, Emission, Outlet, Terms, notification, pieces, serve, take_answer};
+use crate::exchange::{Answered, Client, Emission, Outlet, OwnMailbox, Terms, letter, notification, pieces, serve};
 use crate::sessions::Session;
 
 /// JSON-RPC code of a request that is one too many; of those an implementation may define (JSON-RPC 2.0, section 5.1).
@@ -34,6 +35,8 @@ pub(super) struct Connection {
     pub(super) session: watch::Sender<Option<Session>>,
     pub(super) output: Output,
     pub(super) under_way: UnderWay,
+    /// Where its answers to questions arrive.
+    pub(super) mailbox: Arc<OwnMailbox>,
 }
 
 /// Does what a line asks for. It returns as soon as the next line may be looked at.
@@ -55,7 +58,7 @@ pub(super) async fn take(connection: &Rc<Connection>, line: Line) {
         Route::Reply(reply) => return connection.tell(&reply).await,
         Route::Notification(note) => return connection.heed(&note),
         Route::Response(response) => {
-            if let Some(refusal) = connection.answered(&response).await {
+            if let Some(refusal) = connection.answered(&response) {
                 connection.tell(&refusal).await;
             }
             return;
@@ -143,15 +146,12 @@ impl Connection {
     }
 
     /// Takes a client's answer to a question; what is wrong, if it is not taken.
-    async fn answered(&self, response: &Response<'_>) -> Option<Reply> {
-        let session = self.session.borrow().clone();
-        match session {
-            Some(session) => take_answer(&self.app, &session, response).await.err(),
-            None => {
-                let text = "the field `id` names no question of this server";
-                Some(Reply::error(None, &RpcError::invalid_request(text)))
-            }
+    fn answered(&self, response: &Response<'_>) -> Option<Reply> {
+        if self.mailbox.put(&response.id, letter(response)) {
+            return None;
         }
+        let text = "the field `id` names no question of this server that waits for an answer";
+        Some(Reply::error(None, &RpcError::invalid_request(text)))
     }
 
     /// Serves a request and tells what it has to tell before its answer, which is returned.
@@ -175,6 +175,7 @@ impl Connection {
             client = client.in_session(session);
         }
         client.idempotency = idempotency;
+        client.mailbox = Some(Arc::clone(&self.mailbox));
 
         let limits = self.app.live.load().limits;
         let (outlet, mut emissions) = Outlet::open(Terms {
@@ -252,7 +253,7 @@ impl Connection {
                 Route::Request(asked) => answers.push(self.served(&asked).await),
                 Route::Reply(reply) => answers.push(reply.body),
                 Route::Notification(note) => self.heed(&note),
-                Route::Response(response) => answers.extend(self.answered(&response).await.map(|reply| reply.body)),
+                Route::Response(response) => answers.extend(self.answered(&response).map(|reply| reply.body)),
                 Route::Batch(_) => {}
             }
         }
