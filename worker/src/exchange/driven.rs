@@ -136,7 +136,7 @@ mod tests {
     async fn a_stream_without_an_answer_ends_with_whoever_fills_it() {
         let (outlet, emissions) = Outlet::open(Terms { waiting_bytes: 1 << 20, messages: true, ..Terms::default() });
         let filled = outlet.clone();
-        let fills = async move { drop(filled.push(Bytes::from_static(b"x"))) };
+        let fills = async move { _ = filled.push(Bytes::from_static(b"x")) };
         let mut driven: Driven<()> = Driven::until(Box::pin(fills), outlet, emissions);
         assert!(matches!(driven.step().await, Step::Emitted(_)));
         assert!(matches!(driven.step().await, Step::Ended));
