@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use crate::assembly::{Assembly, Memory};
 use crate::error::WorkerError;
-use crate::exchange::{Desk, Streams};
 use crate::exchange::tasks::TaskRuns;
+use crate::exchange::{Desk, Streams};
 use crate::live::Live;
 use crate::process::Build;
 use crate::sessions::{Sessions, Terms};

@@ -68,11 +68,13 @@ pub(crate) async fn serve(
 async fn tell(app: &Data<App>, client: &Client, outlet: &Outlet, id: &Value, gathered: &mut Gathered) {
     for news in gathered.take() {
         let task = match &news {
-            News::Task(task) => match super::tasks::detailed(app, &super::tasks::owner(&client.principal), task).await {
-                Some(task) => Some(task),
-                // It has ended, and was forgotten.
-                None => continue,
-            },
+            News::Task(task) => {
+                match super::tasks::detailed(app, &super::tasks::owner(&client.principal), task).await {
+                    Some(task) => Some(task),
+                    // It has ended, and was forgotten.
+                    None => continue,
+                }
+            }
             _ => None,
         };
         outlet.push(news.to_message(Some(id), task));

@@ -91,6 +91,7 @@ async fn serve(
                 messages: events,
                 result_bytes: live.limits.response_bytes,
                 connection: request.conn_data::<Arc<Entry>>().cloned(),
+                cut: Some(app.metrics.mcp.streams_cut.clone()),
             });
             (outlet, Some(emissions))
         }
@@ -221,7 +222,7 @@ impl Message {
         }
         let mut answers: Vec<Bytes> = Vec::new();
         for message in messages {
-            match self.app.engine.route(message.get().as_bytes(), headers) {
+            match self.app.engine.route_of_batch(message, Some(headers)) {
                 Route::Request(asked) => match self.answer(&asked, &Outlet::closed()).await {
                     Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _) => answers.push(reply.body),
                     Served::Accepted => {}
@@ -335,6 +336,7 @@ impl Waiting<'_> {
                     messages: true,
                     result_bytes: 0,
                     connection: self.request.conn_data::<Arc<Entry>>().cloned(),
+                    cut: Some(self.app.metrics.mcp.streams_cut.clone()),
                 });
                 let levels = Levels::new(session.clone());
                 let app = self.app.clone();
