@@ -396,3 +396,20 @@ fn log_messages_come_only_when_asked_for_and_from_the_level_on() {
         assert_eq!(call(Some("warning")), 0);
     });
 }
+
+#[test]
+fn a_server_whose_tools_do_not_log_declares_no_logging_to_new_clients() {
+    let tree = Tree::new();
+    let product = Server::build(tree.root()).start();
+    let discovered = |server: &Server| send(server, &modern("server/discover", json!({}))).message;
+    assert!(discovered(&product)["result"]["capabilities"].get("logging").is_none(), "{}", discovered(&product));
+    let params =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "e", "version": "1"}});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+    let shaken = send(&product, &Request::post_json("/mcp", body.to_string()));
+    assert!(shaken.result()["capabilities"]["logging"].is_object(), "its method exists: {:?}", shaken.message);
+    with_fixture(|server| {
+        let told = discovered(server);
+        assert!(told["result"]["capabilities"]["logging"].is_object(), "one of its tools logs: {told}");
+    });
+}

@@ -12,12 +12,13 @@ use task_mcp_mcp::{Catalog, Engine, ServerInfo};
 use task_mcp_scoreboard::{Scoreboard, Seat};
 use task_mcp_state::{RateLimits, State};
 use task_mcp_telemetry::{Metrics, Readiness};
-use task_mcp_tools::{Executor, Pool};
+use task_mcp_tools::{Executor, Pool, Registry};
 use tokio::sync::watch;
 
 use crate::assembly::{Assembly, Memory};
 use crate::error::WorkerError;
 use crate::exchange::tasks::TaskRuns;
+use crate::exchange::{Desk, Streams};
 use crate::live::Live;
 use crate::process::Build;
 use crate::sessions::{Sessions, Terms};
@@ -25,6 +26,7 @@ use crate::sessions::{Sessions, Terms};
 /// What requests share. It is built once; what changes is behind `live`.
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Executor,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<dyn Store>,
@@ -35,6 +37,8 @@ pub(crate) struct App {
     pub(crate) state: State,
     /// Legacy sessions, and the keys in force.
     pub(crate) sessions: Sessions,
+    /// What asking clients takes.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) live: ArcSwap<Live>,
     /// The tasks this worker runs.
     pub(crate) tasks: TaskRuns,
@@ -45,6 +49,8 @@ pub(crate) struct App {
     pub(crate) scoreboard: Scoreboard,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,
+    /// The open streams.
+    pub(crate) streams: Streams,
     pub(crate) version: String,
     pub(crate) started: Instant,
 }
@@ -65,12 +71,14 @@ impl App {
         let catalog = Catalog::new(&server_info(build), &assembly.registry.offer())?;
         Ok(Self {
             engine: Engine::new(catalog),
+            registry: assembly.registry,
             executor: assembly.executor,
             pool: assembly.pool,
             store: assembly.store,
             cache: assembly.cache,
             rates: assembly.state.rate_limits(&memory.commons),
             sessions: Sessions::new(assembly.state.clone(), session_terms(settings, keys)),
+            desk: Desk::new(&assembly.state, assembly.metrics.mcp.clone()),
             state: assembly.state,
             live: ArcSwap::from_pointee(Live::new(settings)),
             tasks: TaskRuns::default(),
@@ -79,6 +87,7 @@ impl App {
             seat: memory.seat.clone(),
             scoreboard: assembly.scoreboard,
             stop_reading: watch::Sender::new(false),
+            streams: Streams::new(),
             version: build.version.clone(),
             started: Instant::now(),
         })
@@ -86,7 +95,8 @@ impl App {
 
     /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.pool.unfinished() + self.executor.unfinished() + self.tasks.unfinished()
+        let others = self.streams.detached() + self.tasks.unfinished();
+        self.pool.unfinished() + self.executor.unfinished() + others
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) async fn drain(front: &Front, handle: &ServerHandle, lame_duck: Durat
     app.stop_reading.send_replace(true);
     // Nor is a task that waits for its client, if others can go on with it.
     app.tasks.leave(Leave::Waiting);
+    // Streams that stay open end with their last event; who comes back finds another worker.
+    app.streams.end();
     let finished = || seat.in_flight() == 0 && app.unfinished() == 0;
     let mut stopped = None;
     loop {

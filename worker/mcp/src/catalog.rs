@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::capabilities::TASKS_EXTENSION;
 use crate::describe::{PromptDescription, ResourceTemplate, ToolDescription};
+use crate::param_headers::ParamHeaders;
 use crate::revision::{Era, Revision};
 
 /// Who the server is.
@@ -32,6 +33,8 @@ pub struct Offer {
     pub resources: bool,
     /// Whether arguments are completed.
     pub completions: bool,
+    /// Whether a tool sends log messages to its client.
+    pub logging: bool,
 }
 
 /// Why a catalogue cannot be built.
@@ -44,6 +47,14 @@ pub enum CatalogError {
         what: &'static str,
         /// The name.
         name: String,
+    },
+    /// The input schema of a tool asks for headers it may not ask for.
+    #[error("the input schema of the tool `{tool}` cannot be used: {reason}")]
+    Header {
+        /// The tool.
+        tool: String,
+        /// What is wrong.
+        reason: String,
     },
     /// A description is not serialisable.
     #[error("the catalogue cannot be serialised")]
@@ -84,6 +95,7 @@ pub struct Catalog {
     /// `_meta` of every result of the modern era, with its name.
     pub(crate) meta: String,
     pub(crate) offers: Offers,
+    pub(crate) param_headers: ParamHeaders,
 }
 
 /// Which methods there are.
@@ -98,10 +110,12 @@ impl Catalog {
     /// Serialises what is told of `info` and `offer`.
     ///
     /// # Errors
-    /// Two tools or two prompts of one name.
+    /// Two tools or two prompts of one name, or a tool whose arguments cannot be repeated in headers as its schema says.
     pub fn new(info: &ServerInfo, offer: &Offer) -> Result<Self, CatalogError> {
         unique("tool", offer.tools.iter().map(|tool| tool.name.as_str()))?;
         unique("prompt", offer.prompts.iter().map(|prompt| prompt.name.as_str()))?;
+        let param_headers =
+            ParamHeaders::of(&offer.tools).map_err(|(tool, reason)| CatalogError::Header { tool, reason })?;
         let identity = json!({ "name": info.name, "title": info.title, "version": info.version });
         let meta = json!({ "io.modelcontextprotocol/serverInfo": identity });
         let supported: Vec<&str> = Revision::ALL.iter().map(|revision| revision.name()).collect();
@@ -144,6 +158,7 @@ impl Catalog {
                 resources: offer.resources,
                 completions: offer.completions,
             },
+            param_headers,
         })
     }
 
@@ -176,10 +191,14 @@ fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Resul
     Ok(())
 }
 
-/// What is served is declared, and nothing else is.
+/// What is served is declared, and nothing else is: in 2026-07-28 logging is deprecated, and for those who log already; before, its
+/// method exists whether a tool logs or not.
 fn capabilities(offer: &Offer, era: Era) -> Value {
-    let mut all = json!({ "tools": { "listChanged": true }, "logging": {} });
+    let mut all = json!({ "tools": { "listChanged": true } });
     let Some(fields) = all.as_object_mut() else { return all };
+    if offer.logging || era == Era::Legacy {
+        fields.insert("logging".into(), json!({}));
+    }
     if !offer.prompts.is_empty() {
         fields.insert("prompts".into(), json!({ "listChanged": true }));
     }

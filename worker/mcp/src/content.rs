@@ -86,3 +86,41 @@ impl ResourceContents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_stand_on_the_wire_as_the_specification_says() {
+        let contents = |body| ResourceContents { uri: "test://x".into(), mime_type: "text/x".into(), body };
+        let text = contents(ResourceBody::Text("é\"".into()));
+        let blob = contents(ResourceBody::Blob(vec![0, 255, 16]));
+        let bytes = || vec![251, 255];
+        for (block, wire) in [
+            (Content::Text("a\nb".into()), json!({ "type": "text", "text": "a\nb" })),
+            (
+                Content::Image { data: bytes(), mime_type: "image/png".into() },
+                json!({ "type": "image", "data": "+/8=", "mimeType": "image/png" }),
+            ),
+            (
+                Content::Audio { data: Vec::new(), mime_type: "audio/wav".into() },
+                json!({ "type": "audio", "data": "", "mimeType": "audio/wav" }),
+            ),
+            (
+                Content::Resource(text),
+                json!({ "type": "resource", "resource": { "uri": "test://x", "mimeType": "text/x", "text": "é\"" } }),
+            ),
+            (
+                Content::Resource(blob),
+                json!({ "type": "resource", "resource": { "uri": "test://x", "mimeType": "text/x", "blob": "AP8Q" } }),
+            ),
+            (
+                Content::Link { uri: "test://x".into(), name: "x".into(), mime_type: "text/x".into() },
+                json!({ "type": "resource_link", "uri": "test://x", "name": "x", "mimeType": "text/x" }),
+            ),
+        ] {
+            assert_eq!(block.to_json(), wire);
+        }
+    }
+}

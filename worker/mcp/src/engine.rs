@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::batch;
 use crate::catalog::{Catalog, List};
 use crate::error::RpcError;
 use crate::headers::RequestHeaders;
@@ -31,9 +32,17 @@ pub enum Route<'a> {
     Notification(Notification<'a>),
     /// A client's answer to a question of this server, which exists in the legacy era only.
     Response(Response<'a>),
-    /// Serve each of these messages, and answer those that are requests in one list. Of a client of 2025-03-26 only: whether it is
-    /// one may be known to its session alone, which the transport asks.
+    /// Serve each of these messages, at most [`BATCH_MAX`](crate::BATCH_MAX), and answer those that are requests in one list. Of a
+    /// client of 2025-03-26 only: whether it is one may be known to its session alone, which the transport asks; to any other,
+    /// [`Route::unexpected_batch`] is the answer.
     Batch(Vec<&'a RawValue>),
+}
+
+impl Route<'_> {
+    /// The answer to a batch of a client that does not speak 2025-03-26.
+    pub fn unexpected_batch() -> Reply {
+        Reply::error(None, &batch::unexpected())
+    }
 }
 
 /// What a client tells without waiting for an answer.
@@ -61,29 +70,34 @@ impl Engine {
     }
 
     /// Reads one message and says what it leads to. The checks run in the order the conformance suite wants: the JSON-RPC
-    /// envelope, `_meta`, headers against the body, the version, and last the method.
+    /// envelope (-32700, -32600), `_meta` (-32602), headers against the body (-32020), the version (-32022), the method (-32601), its
+    /// parameters (-32602), and last the headers that repeat those (-32020).
+    ///
+    /// A request is of the modern era if its `_meta` or its header says so or it is `server/discover`, which no other has; of the legacy
+    /// era if its header names a legacy revision or nothing says anything.
     pub fn route<'a>(&self, body: &'a [u8], headers: &RequestHeaders<'_>) -> Route<'a> {
-        match Message::parse(body) {
-            Ok(Message::Notification { method, params }) => match headers.revision() {
-                Ok(_) => Route::Notification(params::notification(&method, params)),
-                Err(error) => Route::Reply(Reply::error(None, &error)),
-            },
-            Ok(Message::Response { id, result, error }) => {
-                match headers.revision().map(|revision| revision.map(Revision::era)) {
-                    Ok(Some(Era::Modern)) => {
-                        let text = "a client of 2026-07-28 sends requests and notifications only";
-                        Route::Reply(Reply::error(None, &RpcError::invalid_request(text)))
-                    }
-                    Ok(Some(Era::Legacy) | None) => params::response(id, result, error)
-                        .map_or_else(|error| Route::Reply(Reply::error(None, &error)), Route::Response),
-                    Err(error) => Route::Reply(Reply::error(None, &error)),
-                }
-            }
-            Ok(Message::Request { id, method, params }) => match self.request(id, &method, params, headers) {
+        self.route_as(body, Some(headers))
+    }
+
+    /// The same for a transport that has no headers, as stdio: nothing is asked of them.
+    pub fn route_line<'a>(&self, line: &'a [u8]) -> Route<'a> {
+        self.route_as(line, None)
+    }
+
+    fn route_as<'a>(&self, body: &'a [u8], headers: Option<&RequestHeaders<'_>>) -> Route<'a> {
+        let message = match Message::parse(body) {
+            Ok(message) => message,
+            Err(Unreadable { id, error }) => return Route::Reply(Reply::error(id, &error)),
+        };
+        if let Message::Request { id, method, params } = message {
+            return match self.request(id, &method, params, headers) {
                 Ok(request) => Route::Request(Box::new(request)),
                 Err(error) => Route::Reply(Reply::error(Some(id), &error)),
-            },
-            Err(Unreadable { id, error }) => Route::Reply(Reply::error(id, &error)),
+            };
+        }
+        match headers.map_or(Ok(None), RequestHeaders::revision).and_then(|revision| unrequested(message, revision)) {
+            Ok(route) => route,
+            Err(error) => Route::Reply(Reply::error(None, &error)),
         }
     }
 
@@ -92,17 +106,23 @@ impl Engine {
         id: RequestId<'a>,
         method: &str,
         params: Option<&'a RawValue>,
-        headers: &RequestHeaders<'_>,
+        headers: Option<&RequestHeaders<'_>>,
     ) -> Result<Request<'a>, RpcError> {
+        let named = headers.map_or(Ok(None), RequestHeaders::revision);
         // Until `_meta` is read, only the header can tell in which form its fault is to be told.
-        let told_in = headers.revision().ok().flatten().map_or(Era::Legacy, Revision::era);
+        let told_in = named.as_ref().ok().copied().flatten().map_or(Era::Legacy, Revision::era);
         if params.is_some_and(|params| !params.get().starts_with('{')) {
             return Err(RpcError::invalid_params("the field `params` must be an object").in_era(told_in));
         }
         let meta = Meta::read(params).map_err(|error| error.in_era(told_in))?;
-        match era_of(method, &meta, headers)? {
-            Era::Modern => self.modern(id, method, params, &meta, headers),
-            Era::Legacy => self.legacy(id, method, params, &meta, headers).map_err(|error| error.in_era(Era::Legacy)),
+        // A handshake negotiates its version in the body; clients may already send the header they hope for.
+        let named = if method == "initialize" { named.or(Ok(None)) } else { named };
+        if meta.protocol_version.is_some() || method == "server/discover" {
+            return self.modern(id, method, params, &meta, headers);
+        }
+        match named? {
+            Some(revision) if revision.era() == Era::Modern => self.modern(id, method, params, &meta, headers),
+            named => self.legacy(id, method, params, &meta, named).map_err(|error| error.in_era(Era::Legacy)),
         }
     }
 
@@ -112,14 +132,18 @@ impl Engine {
         method: &str,
         params: Option<&'a RawValue>,
         meta: &Meta<'a>,
-        headers: &RequestHeaders<'_>,
+        headers: Option<&RequestHeaders<'_>>,
     ) -> Result<Request<'a>, RpcError> {
         let version = meta.version()?;
         let capabilities = meta.capabilities()?;
-        headers.check_version(&version.0)?;
+        let (progress_token, log_level) = (meta.progress_token()?, meta.log_level()?);
+        let idempotency_key = meta.idempotency_key()?.map(|key| key.0);
+        if let Some(headers) = headers {
+            headers.check_version(&version.0)?;
+            headers.check_method(method)?;
+        }
         let revision = Revision::parse(&version.0).filter(|revision| revision.era() == Era::Modern);
         let revision = revision.ok_or_else(|| RpcError::unsupported_version(&version.0))?;
-        headers.check_method(method)?;
         let asked = match method {
             "server/discover" => Method::Discover,
             "subscriptions/listen" => Method::Listen(params::filter(params)?),
@@ -128,21 +152,17 @@ impl Engine {
             "tasks/cancel" => Method::CancelTask(params::task_id(params)?),
             _ => self.common(method, params, Era::Modern)?,
         };
-        match &asked {
-            Method::CallTool(run) | Method::GetPrompt(run) | Method::ReadResource(run) => {
-                headers.check_name(&run.name)?
-            }
-            Method::GetTask(id) | Method::CancelTask(id) | Method::UpdateTask { id, .. } => headers.check_name(id)?,
-            _ => {}
+        if let Some(headers) = headers {
+            self.check_headers(&asked, headers)?;
         }
         Ok(Request {
             id,
             era: Era::Modern,
             revision: Some(revision),
             capabilities,
-            progress_token: meta.progress_token()?,
-            log_level: meta.log_level()?,
-            idempotency_key: meta.idempotency_key()?.map(|key| key.0),
+            progress_token,
+            log_level,
+            idempotency_key,
             method: asked,
         })
     }
@@ -153,7 +173,7 @@ impl Engine {
         method: &str,
         params: Option<&'a RawValue>,
         meta: &Meta<'a>,
-        headers: &RequestHeaders<'_>,
+        named: Option<Revision>,
     ) -> Result<Request<'a>, RpcError> {
         let asked = match method {
             "initialize" => Method::Initialize(params::handshake(params)?),
@@ -167,13 +187,26 @@ impl Engine {
             id,
             era: Era::Legacy,
             // A handshake is in no revision yet, whatever its header hopes for.
-            revision: if method == "initialize" { None } else { headers.revision()? },
+            revision: named.filter(|_| method != "initialize"),
             capabilities: Default::default(),
             progress_token: meta.progress_token()?,
             log_level: None,
             idempotency_key: meta.idempotency_key()?.map(|key| key.0),
             method: asked,
         })
+    }
+
+    /// The headers that repeat what a method is about.
+    fn check_headers(&self, asked: &Method<'_>, headers: &RequestHeaders<'_>) -> Result<(), RpcError> {
+        match asked {
+            Method::CallTool(run) => {
+                headers.check_name(&run.name)?;
+                self.catalog.param_headers.check(&run.name, run.arguments, headers)
+            }
+            Method::GetPrompt(run) | Method::ReadResource(run) => headers.check_name(&run.name),
+            Method::GetTask(id) | Method::CancelTask(id) | Method::UpdateTask { id, .. } => headers.check_name(id),
+            _ => Ok(()),
+        }
     }
 
     /// The methods that both eras have.
@@ -193,6 +226,16 @@ impl Engine {
         })
     }
 
+    /// Whether there are prompts.
+    pub fn offers_prompts(&self) -> bool {
+        self.catalog.offers.prompts
+    }
+
+    /// Whether there are resources.
+    pub fn offers_resources(&self) -> bool {
+        self.catalog.offers.resources
+    }
+
     /// The answer to a request that needs nothing but what never changes; `None` for all others.
     pub fn told(&self, request: &Request<'_>) -> Option<Reply> {
         let result = match &request.method {
@@ -206,17 +249,24 @@ impl Engine {
     }
 }
 
-/// The era of a request: modern if its header or `_meta` says so, legacy if the header names a legacy revision or nothing does.
-fn era_of(method: &str, meta: &Meta<'_>, headers: &RequestHeaders<'_>) -> Result<Era, RpcError> {
-    if meta.protocol_version.is_some() || method == "server/discover" {
-        return Ok(Era::Modern);
-    }
-    match headers.revision() {
-        Ok(None) => Ok(Era::Legacy),
-        Ok(Some(revision)) => Ok(revision.era()),
-        // A handshake negotiates its version in the body; clients may already send the header they hope for.
-        Err(_) if method == "initialize" => Ok(Era::Legacy),
-        Err(error) => Err(error),
+/// What a message that is no request leads to, of a client whose header names this revision.
+fn unrequested<'a>(message: Message<'a>, named: Option<Revision>) -> Result<Route<'a>, RpcError> {
+    let is_modern = named.is_some_and(|revision| revision.era() == Era::Modern);
+    match message {
+        Message::Notification { method, params } => Ok(Route::Notification(params::notification(&method, params))),
+        Message::Response { .. } if is_modern => {
+            Err(RpcError::invalid_request("a client of 2026-07-28 sends requests and notifications only"))
+        }
+        Message::Response { id, result, error } => params::response(id, result, error).map(Route::Response),
+        Message::Batch(_) if named.is_some_and(|revision| revision != Revision::V2025_03_26) => {
+            Err(batch::unexpected())
+        }
+        Message::Batch(batch) => batch.messages().map(Route::Batch),
+        Message::Request { id, .. } => {
+            // It was served above; a reader of this file must not have to prove it.
+            let error = RpcError::internal("a request was not read");
+            Ok(Route::Reply(Reply::error(Some(id), &error)))
+        }
     }
 }
 

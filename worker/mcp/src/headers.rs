@@ -2,11 +2,31 @@
 //!
 //! Source: specification 2026-07-28, "Streamable HTTP", request metadata and server validation.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{RpcError, shown};
 use crate::revision::Revision;
+
+/// What a request has under the name of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given<'a> {
+    /// No such header.
+    Nothing,
+    /// One: its value as it came.
+    Once(&'a [u8]),
+    /// Several of that name.
+    Repeated,
+}
+
+/// The headers of a request by name, for those whose names depend on what is called.
+pub trait HeaderLookup: fmt::Debug {
+    /// What is there under a name, which is in lower case.
+    fn given(&self, name: &str) -> Given<'_>;
+}
 
 /// The headers of the protocol as the transport found them. A header that is not visible ASCII is passed as the empty string,
 /// which agrees with nothing.
@@ -18,6 +38,8 @@ pub struct RequestHeaders<'a> {
     pub method: Option<&'a str>,
     /// `Mcp-Name`.
     pub name: Option<&'a str>,
+    /// All others, for `Mcp-Param-*`; without it there are none.
+    pub others: Option<&'a dyn HeaderLookup>,
 }
 
 impl RequestHeaders<'_> {
@@ -54,16 +76,18 @@ impl RequestHeaders<'_> {
         let Some(name) = self.name.map(trim) else {
             return agree("Mcp-Name", None, body);
         };
-        match name.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
-            None => agree("Mcp-Name", Some(name), body),
-            Some(encoded) => {
-                let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-                let malformed =
-                    || RpcError::header_mismatch("Header mismatch: Mcp-Name is not valid Base64 of UTF-8 text");
-                agree("Mcp-Name", Some(&decoded.ok_or_else(malformed)?), body)
-            }
-        }
+        let malformed = || RpcError::header_mismatch("Header mismatch: Mcp-Name is not valid Base64 of UTF-8 text");
+        agree("Mcp-Name", Some(&decoded(name).ok_or_else(malformed)?), body)
     }
+}
+
+/// What a value says that may be in the Base64 form; `None` if it is not valid in that form, or has characters that no header may have.
+pub(crate) fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    let value = trim(value);
+    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')).then_some(Cow::Borrowed(value));
+    };
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok().map(Cow::Owned)
 }
 
 fn trim(value: &str) -> &str {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::batch::Batch;
 use crate::error::{RpcError, code};
 
 /// The `id` of a request, as the client wrote it. It is echoed byte for byte.
@@ -29,6 +30,7 @@ pub(crate) enum Message<'a> {
     Request { id: RequestId<'a>, method: Cow<'a, str>, params: Option<&'a RawValue> },
     Notification { method: Cow<'a, str>, params: Option<&'a RawValue> },
     Response { id: Option<&'a RawValue>, result: Option<&'a RawValue>, error: Option<&'a RawValue> },
+    Batch(Batch<'a>),
 }
 
 /// Why a body is no message, with the `id` if one could be read.
@@ -60,17 +62,22 @@ fn even_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>
 }
 
 impl<'a> Message<'a> {
-    /// Reads one message.
+    /// Reads one message, or a batch.
     ///
     /// # Errors
-    /// -32700 if the body is not JSON, -32600 if it is no JSON-RPC 2.0 message or a batch (batches exist in 2025-03-26 only).
+    /// -32700 if the body is not JSON in UTF-8, -32600 if it is no JSON-RPC 2.0 message.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Unreadable<'a>> {
-        if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-            return Err(parse_failure(serde_json::from_slice::<&RawValue>(body).err()).unwrap_or_else(|| {
-                unreadable(None, "a batch is not supported: send each message as a request of its own")
-            }));
+        // All of it, for what a field nobody reads is made of is not looked at below.
+        let Ok(body) = std::str::from_utf8(body) else {
+            let error = RpcError::new(code::PARSE_ERROR, "the body is not JSON: it is not UTF-8");
+            return Err(Unreadable { id: None, error });
+        };
+        if body.trim_ascii_start().starts_with('[') {
+            return serde_json::from_str(body).map(Self::Batch).map_err(|error| {
+                parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, "the body is no batch of messages"))
+            });
         }
-        let envelope: Envelope<'a> = match serde_json::from_slice(body) {
+        let envelope: Envelope<'a> = match serde_json::from_str(body) {
             Ok(envelope) => envelope,
             Err(error) => {
                 let message = format!("the body must be one JSON-RPC 2.0 object: {error}");

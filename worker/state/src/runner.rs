@@ -36,6 +36,19 @@ struct Now {
     is_renewing: bool,
 }
 
+/// Says to other processes that this one runs something, until it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    runner: Runner,
+    key: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.runner.end(&self.key);
+    }
+}
+
 impl Runner {
     pub(crate) fn new(records: Records) -> Self {
         Self { id: rand::random(), place: Arc::new(Place::here()), records, now: Arc::default() }
@@ -52,6 +65,13 @@ impl Runner {
             return Ok(());
         }
         self.renew().await
+    }
+
+    /// Says to others that this process runs something, before it does.
+    pub(crate) async fn run(&self, key: &str) -> Result<Running, StateError> {
+        self.appear().await?;
+        self.begin(key);
+        Ok(Running { runner: self.clone(), key: key.to_owned() })
     }
 
     /// A call is under way from now on.

@@ -57,6 +57,7 @@ pub struct Registry {
     prompts: Vec<Arc<dyn Prompt>>,
     resources: Vec<Arc<dyn Resources>>,
     has_completions: bool,
+    logs: bool,
 }
 
 impl std::fmt::Debug for Registry {
@@ -81,7 +82,8 @@ impl Registry {
         let methods = methods(&prompts, &resources, completions);
         let entries = HashMap::with_capacity(listed + methods.len());
         let has_completions = !completions.is_empty();
-        let mut registry = Self { entries, all: Vec::new(), listed, codes, prompts, resources, has_completions };
+        let logs = tools.iter().any(|tool| tool.logs());
+        let mut registry = Self { entries, all: Vec::new(), listed, codes, prompts, resources, has_completions, logs };
         for (index, tool) in tools.into_iter().chain(methods).enumerate() {
             let description = tool.describe();
             let name = description.name.clone();
@@ -129,6 +131,7 @@ impl Registry {
             templates: self.resources.iter().flat_map(|provider| provider.templates()).collect(),
             resources: !self.resources.is_empty(),
             completions: self.has_completions,
+            logging: self.logs,
         }
     }
 

@@ -162,6 +162,11 @@ pub trait Tool: Send + Sync + 'static {
         false
     }
 
+    /// Whether it sends log messages to its client. That is declared to clients of 2026-07-28, where new servers should not.
+    fn logs(&self) -> bool {
+        false
+    }
+
     /// Runs one call. The arguments fit the input schema; the output fits the output schema.
     fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>>;
 }

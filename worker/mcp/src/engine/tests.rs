@@ -40,7 +40,7 @@ fn modern_meta() -> Value {
 }
 
 fn modern_headers(method: &'static str) -> RequestHeaders<'static> {
-    RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None }
+    RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, others: None }
 }
 
 fn request(method: &str, params: Value) -> Vec<u8> {
@@ -118,7 +118,7 @@ fn versions_must_agree_and_be_known() {
 #[test]
 fn what_the_modern_era_left_behind_is_not_found() {
     for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "unknown/method"] {
-        let headers = RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None };
+        let headers = RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, others: None };
         refused(&request(method, json!({ "_meta": modern_meta() })), &headers, 404, code::METHOD_NOT_FOUND);
     }
 }

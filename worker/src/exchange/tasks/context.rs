@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::changes::{Step, change};
 use super::work::Work;
-use crate::exchange::context::tell_all;
+use crate::exchange::context::publish;
 
 /// Longest message of a task's status, in characters: it is written anew with each change of the record.
 const MESSAGE_CHARS: usize = 512;
@@ -179,7 +179,7 @@ impl CallContext for TaskContext {
     }
 
     fn notify(&self, change: &Change) {
-        tell_all(self.state.bus(), change);
+        publish(self.state.bus(), change);
     }
 
     fn cancelled(&self) -> ContextFuture<'_, ()> {

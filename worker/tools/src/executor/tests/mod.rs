@@ -3,8 +3,11 @@
 //! - `path`: arguments, deadlines, sizes, panics, the end of the process
 //! - `keys`: who shares an entry with whom
 //! - `reads`, `writes`: callers that leave, limits, tags
-//! - `once`: idempotency keys; `tasks`: calls that have become tasks
+//! - `once`: idempotency keys
+//! - `blocks`: answers without a structured form
+//! - `tasks`: calls that have become tasks
 
+mod blocks;
 mod keys;
 mod once;
 mod path;
