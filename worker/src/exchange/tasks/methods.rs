@@ -28,9 +28,9 @@ pub(crate) async fn get(app: &Data<App>, request: &Request<'_>, client: &Client,
     }
 }
 
-/// The task as `tasks/get` would tell of it now; `None` if the client has no such task, or the state cannot be asked.
-pub(crate) async fn detailed(app: &Data<App>, client: &Client, id: &str) -> Option<Value> {
-    let task = look(app, &owner(&client.principal), id).await.ok()??;
+/// The task as `tasks/get` would tell of it now; `None` if the owner has no such task, or the state cannot be asked.
+pub(crate) async fn detailed(app: &Data<App>, owner: &str, id: &str) -> Option<Value> {
+    let task = look(app, owner, id).await.ok()??;
     Some(wire::detailed(&task, Work::of(&task)?))
 }
 
