@@ -22,6 +22,9 @@
 //! - `lame_duck`: who comes while the whole instance drains
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
+//! - `session_streams`: the streams of a legacy session
+//! - `resume`: streams that broke are fetched again
+//! - `chunks`: results that are told while they are made
 //! - `executor`: one path for every call: limits, callers that leave, edits by hand
 //! - `idempotency`: writes that are sent again
 //! - `faults`: tools that fail or panic
@@ -56,6 +59,7 @@ mod bad_input;
 mod cache_ctl;
 mod cache_file;
 mod chaos;
+mod chunks;
 mod clients;
 mod coherence;
 mod conformance;
@@ -83,8 +87,10 @@ mod outage;
 mod protocol;
 mod recycle;
 mod reload;
+mod resume;
 mod rolling;
 mod scarce;
+mod session_streams;
 mod sessions;
 mod settings;
 mod start;

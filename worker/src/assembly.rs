@@ -11,7 +11,10 @@ use task_mcp_config::Settings;
 use task_mcp_scoreboard::{Commons, Scoreboard, Seat};
 use task_mcp_state::State;
 use task_mcp_telemetry::Metrics;
-use task_mcp_tools::{Additions, Backing, Executor, Inventory, Limits, Pool, Registry, RegistryError, builtin_tools};
+use task_mcp_tools::{
+    Additions, Backing, Executor, Inventory, Limits, Pool, Registry, RegistryError, builtin_completions,
+    builtin_prompts, builtin_resources, builtin_tools,
+};
 
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
@@ -107,7 +110,11 @@ impl Assembly {
 /// What the server offers over `store`, then what was added.
 fn registry(store: &Arc<dyn Store>, additions: &Additions) -> Result<Registry, RegistryError> {
     let tools = builtin_tools(store).into_iter().chain(additions.tools.iter().cloned());
-    Registry::new(tools.collect(), additions.prompts.clone(), additions.resources.clone(), &additions.completions)
+    let prompts = builtin_prompts(store).into_iter().chain(additions.prompts.iter().cloned());
+    let resources = builtin_resources(store).into_iter().chain(additions.resources.iter().cloned());
+    let completions: Vec<_> =
+        builtin_completions(store).into_iter().chain(additions.completions.iter().cloned()).collect();
+    Registry::new(tools.collect(), prompts.collect(), resources.collect(), &completions)
 }
 
 /// Names the data in a cache that machines share: what the settings say, else this machine, the root, and which folder of which

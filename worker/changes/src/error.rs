@@ -47,6 +47,12 @@ pub enum ChangesError {
         /// The folder below `changes/archive/`.
         archived_as: String,
     },
+    /// The change, or the tree, has no such document.
+    #[error("{path} does not exist")]
+    NoDocument {
+        /// Relative to the root.
+        path: String,
+    },
     /// Somebody else holds the change's lock.
     #[error("change {slug:?} is locked by {owner:?} until {expires_at}")]
     Locked {
@@ -121,6 +127,14 @@ pub enum ChangesError {
         /// The setting.
         limit: usize,
     },
+    /// The tree has more documents than an index may hold.
+    #[error("there are {found} documents; the index holds at most {limit}")]
+    TooManyDocuments {
+        /// How many there are.
+        found: usize,
+        /// A hundred for each change that `store.changes` allows.
+        limit: usize,
+    },
     /// The pool's queue is full.
     #[error("the store is busy")]
     Overloaded,
@@ -149,6 +163,7 @@ impl ChangesError {
         "EBADTOKEN",
         "ENOCHANGE",
         "EARCHIVED",
+        "ENODOCUMENT",
         "ELOCKED",
         "EOPENTASKS",
         "EPATH_ESCAPE",
@@ -170,6 +185,7 @@ impl ChangesError {
             Self::BadToken => "EBADTOKEN",
             Self::NoChange { .. } => "ENOCHANGE",
             Self::Archived { .. } => "EARCHIVED",
+            Self::NoDocument { .. } => "ENODOCUMENT",
             Self::Locked { .. } => "ELOCKED",
             Self::OpenTasks { .. } => "EOPENTASKS",
             Self::Escape { .. } => "EPATH_ESCAPE",
@@ -177,7 +193,7 @@ impl ChangesError {
             Self::NotUtf8 { .. } => "EBADSHAPE_NOT_UTF8",
             Self::Refused { .. } => "EBADSHAPE_INVALID_DELTA",
             Self::Busy { .. } | Self::Overloaded => "EBUSY",
-            Self::TooMany { .. } => "ETOOMANY",
+            Self::TooMany { .. } | Self::TooManyDocuments { .. } => "ETOOMANY",
             Self::Io { .. } => "EIO",
             Self::Lost => "EINTERNAL",
             Self::Shared(inner) => inner.code(),
@@ -197,6 +213,7 @@ impl ChangesError {
             Self::NoChange { near, .. } if near.is_empty() => "List the changes with changes.active.".to_owned(),
             Self::NoChange { near, .. } => format!("Did you mean: {}?", near.join(", ")),
             Self::Archived { .. } => "Open a new change under another slug.".to_owned(),
+            Self::NoDocument { .. } => "See which documents there are with change.show.".to_owned(),
             Self::Locked { .. } => "Wait until it expires, or ask its owner to archive or let go.".to_owned(),
             Self::OpenTasks { .. } => "Finish the tasks, or pass allowOpenTasks: true.".to_owned(),
             Self::Escape { .. } => "Replace the link with a real file or folder inside the tree.".to_owned(),
@@ -205,7 +222,9 @@ impl ChangesError {
             Self::Refused { fix, .. } => return fix.clone(),
             Self::Busy { fix: Some(fix), .. } => fix.clone(),
             Self::Busy { .. } | Self::Overloaded => "Try again in a moment.".to_owned(),
-            Self::TooMany { .. } => "Archive finished changes, or raise store.changes.".to_owned(),
+            Self::TooMany { .. } | Self::TooManyDocuments { .. } => {
+                "Archive finished changes, or raise store.changes.".to_owned()
+            }
             Self::Shared(inner) => return inner.hint(),
             Self::BadInput { .. } | Self::Io { .. } | Self::Lost => return None,
         })
@@ -221,7 +240,7 @@ impl ChangesError {
                 json!({ "slug": slug, "owner": owner, "since": since, "ttl": ttl, "expiresAt": expires_at })
             }
             Self::OpenTasks { slug, open, total } => json!({ "slug": slug, "open": open, "total": total }),
-            Self::Escape { path } => json!({ "path": path }),
+            Self::Escape { path } | Self::NoDocument { path } => json!({ "path": path }),
             Self::Busy { path: Some(path), .. } => json!({ "path": path }),
             Self::TooLarge { path, limit_bytes } => json!({ "path": path, "limitBytes": limit_bytes }),
             Self::NotUtf8 { path } => json!({ "path": path }),
@@ -230,7 +249,9 @@ impl ChangesError {
                     issues.iter().map(|(level, message)| json!({ "level": level, "message": message })).collect();
                 json!({ "code": cli_code, "issues": issues })
             }
-            Self::TooMany { found, limit } => json!({ "found": found, "limit": limit }),
+            Self::TooMany { found, limit } | Self::TooManyDocuments { found, limit } => {
+                json!({ "found": found, "limit": limit })
+            }
             Self::Shared(inner) => return inner.details(),
             _ => return None,
         })

@@ -38,7 +38,8 @@ pub use clock::{Clock, SystemClock};
 pub use error::ChangesError;
 pub use ports::{EpochSource, Offload, OffloadFull};
 pub use store::{
-    ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, BoxFuture, ChangeDetails, DeltaEntry, DocumentHandle,
-    DocumentPaths, FilesStore, Item, ItemPaths, LockView, OpenRequest, OpenedChange, Receipt, ReceiptTests, RenameView,
-    Slug, Store, StoreOptions, Template, ToolVersions, Totals,
+    ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, Area, BoxFuture, Capability, ChangeDetails, DeltaEntry,
+    Document, DocumentEntry, DocumentHandle, DocumentName, DocumentPaths, FilesStore, Item, ItemPaths, LockView,
+    OpenRequest, OpenedChange, Part, Receipt, ReceiptTests, RenameView, Slug, Store, StoreOptions, Template,
+    ToolVersions, Totals, document_names,
 };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use task_mcp_changes::Area;
 use task_mcp_tools::{Tag, tags};
 
 /// More tags than this are as good as all: bumping costs more than computing.
@@ -13,12 +14,13 @@ const TAGS_MAX: usize = 256;
 pub(super) struct Gathered {
     tags: BTreeSet<Tag>,
     index: bool,
+    areas: BTreeSet<Area>,
 }
 
 impl Gathered {
     /// Nobody knows what was edited.
     pub(super) fn everything() -> Self {
-        Self { tags: BTreeSet::from([tags::everything()]), index: true }
+        Self { tags: BTreeSet::from([tags::everything()]), index: true, areas: BTreeSet::new() }
     }
 
     /// What edits of these paths below `tree` have touched. Without a path nobody knows.
@@ -29,7 +31,8 @@ impl Gathered {
         let mut gathered = Self::default();
         for path in paths {
             let touched = tags::touched(path.strip_prefix(tree).unwrap_or(Path::new("")));
-            gathered.join(Self { tags: touched.tags.into_iter().collect(), index: touched.index });
+            let areas = touched.area.into_iter().collect();
+            gathered.join(Self { tags: touched.tags.into_iter().collect(), index: touched.index, areas });
         }
         gathered
     }
@@ -38,6 +41,7 @@ impl Gathered {
     pub(super) fn join(&mut self, other: Self) {
         self.tags.extend(other.tags);
         self.index |= other.index;
+        self.areas.extend(other.areas);
         if self.tags.len() > TAGS_MAX || self.tags.contains(&tags::everything()) {
             *self = Self::everything();
         }
@@ -49,6 +53,16 @@ impl Gathered {
 
     pub(super) fn index(&self) -> bool {
         self.index
+    }
+
+    /// Whether nobody knows what was edited.
+    pub(super) fn is_everything(&self) -> bool {
+        self.tags.contains(&tags::everything())
+    }
+
+    /// Where documents may have come or gone; of everything, that is everywhere.
+    pub(super) fn areas(&self) -> impl Iterator<Item = &Area> {
+        self.areas.iter()
     }
 
     pub(super) fn tags(&self) -> Vec<Tag> {
@@ -66,11 +80,17 @@ mod tests {
         let mut gathered = Gathered::of(tree, &[tree.join("changes/a/tasks.md"), tree.join(".task-mcp/locks/b.json")]);
         assert!(gathered.index());
         let names: Vec<String> = gathered.tags().iter().map(|tag| tag.as_str().to_owned()).collect();
-        assert_eq!(names, ["change:a", "change:b", "changes"]);
+        assert_eq!(names, ["change:a", "change:b", "changes", "folder:changes/a/tasks.md"]);
+        assert_eq!(
+            gathered.areas().collect::<Vec<_>>(),
+            [&Area::Change("a".to_owned())],
+            "`a` is no slug, but a folder"
+        );
         assert!(!Gathered::of(tree, &[tree.join(".task-mcp/locks/b.json")]).index(), "locks are in no list");
         assert!(Gathered::of(tree, &[tree.join(".task-mcp/tmp/x")]).is_empty(), "our own scratch is nobody's");
         assert_eq!(Gathered::of(tree, &[]), Gathered::everything());
         assert_eq!(Gathered::of(tree, &["/elsewhere".into()]), Gathered::everything());
+        assert!(Gathered::everything().is_everything() && !gathered.is_everything());
         for number in 0..TAGS_MAX {
             gathered.join(Gathered::of(tree, &[tree.join(format!("changes/c{number}"))]));
         }

@@ -1,9 +1,11 @@
 //! The admin process: the admin listener, and the machine's one housekeeper. It serves no client, so that overload or a crash
 //! loop of the workers never hides the metrics.
 //!
-//! - `watcher`: edits of the tree by hand bump its epoch and the tags of results; `gathered`: what they have touched
+//! - `watcher`: edits of the tree by hand bump its epoch and the tags of results; `gathered`: what they have
+//!   touched; `census`: which documents there are
 //! - `questions`: what operators ask through the control socket
 
+mod census;
 mod gathered;
 mod questions;
 mod watcher;

@@ -7,7 +7,8 @@
 //! Bounds: an edit is seen [`COALESCE`] after its notification, or one poll later without notification. What the kernel could
 //! not tell (a file that appeared in a new folder before the folder was watched) is covered by one more bump after [`SETTLE`]
 //! of quiet; a tree that was replaced as a whole is noticed within `store.poll_ms`. Where it is not known what was edited, every
-//! result over the tree is computed anew.
+//! result over the tree is computed anew. Which documents there are is counted after each edit (`census`), so that only one that came or
+//! went is told as such.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -23,9 +24,10 @@ use notify::{Config, Event, EventKind, PollWatcher, RecommendedWatcher, Recursiv
 use task_mcp_changes::EpochSource;
 use task_mcp_config::settings::Store;
 use task_mcp_scoreboard::Counter;
-use task_mcp_tools::Tag;
+use task_mcp_tools::{Tag, tags};
 use tokio::sync::mpsc;
 
+use crate::admin::census::Census;
 use crate::admin::gathered::Gathered;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
@@ -77,6 +79,7 @@ struct Bell {
 
 impl TreeWatch {
     fn run(&self) {
+        let mut census = Census::new(self.tree.parent().unwrap_or(Path::new("")).to_owned());
         loop {
             let (edited, edits) = sync_channel(1);
             let bell = Bell { edited, lost: Arc::default(), gathered: Arc::default() };
@@ -84,16 +87,16 @@ impl TreeWatch {
             let watcher = identity.and_then(|_| self.attach(&bell));
             // What happened while nobody watched is unknown.
             self.seen.add(1);
-            self.bump(&Gathered::everything());
+            self.bump(&Gathered::everything(), &mut census);
             match watcher {
-                Some(_watching) => self.pump(&edits, &bell, identity),
+                Some(_watching) => self.pump(&edits, &bell, identity, &mut census),
                 None => thread::sleep(self.poll),
             }
         }
     }
 
     /// Bumps for edits until the tree is another one than the one watched.
-    fn pump(&self, edits: &Receiver<()>, bell: &Bell, watched: Option<Identity>) {
+    fn pump(&self, edits: &Receiver<()>, bell: &Bell, watched: Option<Identity>, census: &mut Census) {
         let mut settle: Option<Instant> = None;
         let mut unsettled = Gathered::default();
         while !bell.lost.load(Ordering::Acquire) && identity(&self.tree) == watched {
@@ -104,13 +107,13 @@ impl TreeWatch {
                     let _ = edits.try_recv();
                     let gathered = bell.take();
                     self.seen.add(1);
-                    self.bump(&gathered);
+                    self.bump(&gathered, census);
                     unsettled.join(gathered);
                     settle = Some(Instant::now() + SETTLE);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if settle.is_some_and(|at| at <= Instant::now()) {
-                        self.bump(&std::mem::take(&mut unsettled));
+                        self.bump(&std::mem::take(&mut unsettled), census);
                         settle = None;
                     }
                 }
@@ -121,11 +124,16 @@ impl TreeWatch {
     }
 
     /// First the index, then the tags: who computes under the new tags finds an index that knows of the edit.
-    fn bump(&self, gathered: &Gathered) {
+    fn bump(&self, gathered: &Gathered, census: &mut Census) {
         if gathered.index() {
             self.epoch.bump();
         }
-        let tags = gathered.tags();
+        let mut tags = gathered.tags();
+        if gathered.is_everything() {
+            census.take();
+        } else if census.differs(gathered.areas()) {
+            tags.push(tags::documents());
+        }
         // The admin process ends when its runtime is gone.
         if !tags.is_empty() && self.touched.blocking_send(tags).is_err() {
             tracing::debug!("Edits are seen while the process ends.");
@@ -220,7 +228,8 @@ mod tests {
             seen: metrics.tree_changes_seen,
         };
         let index = TreeEpoch::new(commons.epochs());
-        let bumping = thread::spawn(move || tree.bump(&Gathered::everything()));
+        let mut census = Census::new(PathBuf::new());
+        let bumping = thread::spawn(move || tree.bump(&Gathered::everything(), &mut census));
         // There is no room to tell the tags yet.
         let deadline = Instant::now() + Duration::from_secs(10);
         while index.current() == 0 {

@@ -14,7 +14,7 @@
 //! - `touched`: what writes have touched, told to those who watch resources
 //! - `slots`: how many calls of one tool run, and how much is not finished
 //! - `pool`: bounded threads for work that blocks or computes
-//! - `builtin`: the tools over OpenSpec changes
+//! - `builtin`: tools, resources, prompts and completions over OpenSpec changes
 //!
 //! # Invariants
 //! - Nothing here knows HTTP or actix: a dialect hands in a name and the JSON text of the arguments, and wraps what comes back.
@@ -49,7 +49,7 @@ mod tool;
 pub mod touched;
 
 pub use answers::check_answer;
-pub use builtin::{Inventory, builtin_tools, tags};
+pub use builtin::{Inventory, builtin_completions, builtin_prompts, builtin_resources, builtin_tools, tags};
 pub use call::Call;
 pub use canonical::digest as arguments_digest;
 pub use error::{ToolError, code};

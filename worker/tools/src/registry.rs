@@ -11,7 +11,7 @@ use crate::error::code;
 use crate::methods::methods;
 use crate::offers::{Completer, Prompt, Resources};
 use crate::slots::Slots;
-use crate::tool::{CachePolicy, Tool};
+use crate::tool::Tool;
 
 /// Why tools cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,6 @@ pub(crate) struct Entry {
     pub(crate) input: Validator,
     pub(crate) read_only: bool,
     pub(crate) scopes: &'static [&'static str],
-    pub(crate) policy: CachePolicy,
     pub(crate) version: u32,
     /// Whether it is a tool; else it is a method of the protocol.
     pub(crate) is_listed: bool,
@@ -96,7 +95,6 @@ impl Registry {
                 input,
                 read_only,
                 scopes: tool.scopes(),
-                policy: tool.cache(),
                 version: tool.version(),
                 is_listed: index < listed,
                 slots: Slots::default(),

@@ -60,6 +60,7 @@ impl Stop {
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Error(error) => &error.code,
+            Self::Protocol(error) if error.code == task_mcp_mcp::code::INVALID_PARAMS => code::INVALID_INPUT,
             Self::Protocol(_) | Self::NeedsInput { .. } => code::UNANSWERABLE,
         }
     }

@@ -1,12 +1,19 @@
 //! What the tests of this crate share.
 
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use task_mcp_cache::Cache;
+use task_mcp_changes::{EpochSource, FilesStore, Offload, OffloadFull, Store, StoreOptions};
 use task_mcp_scoreboard::{Commons, Plan, Sample, Scoreboard};
 use task_mcp_state::State;
 use task_mcp_telemetry::{Metrics, ToolMetrics, names, plan};
 
+use crate::call::Call;
 use crate::error::code;
 use crate::executor::Backing;
+use crate::principal::Principal;
 
 /// Metrics for tools of the given names, and the scoreboard they are on.
 pub(crate) fn metrics(tools: &[&str]) -> (ToolMetrics, Scoreboard) {
@@ -38,5 +45,74 @@ pub(crate) fn counted(scoreboard: &Scoreboard, name: &str, labels: &[(&str, &str
     match scoreboard.total(scoreboard.find(name, labels).unwrap()) {
         Some(Sample::Counter(count)) => count,
         other => panic!("{name} is no counter: {other:?}"),
+    }
+}
+
+/// A call of nobody in particular.
+pub(crate) fn call() -> Call {
+    Call::new(Principal::anonymous())
+}
+
+/// A tree in a temporary folder, with a store over it.
+pub(crate) struct Demo {
+    root: tempfile::TempDir,
+    epochs: Arc<MemoryEpoch>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+#[derive(Default)]
+struct MemoryEpoch(AtomicU64);
+
+impl EpochSource for MemoryEpoch {
+    fn current(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn bump(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Runs each job at once.
+struct Inline;
+
+impl Offload for Inline {
+    fn submit(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), OffloadFull> {
+        job();
+        Ok(())
+    }
+}
+
+impl Demo {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("openspec/changes")).unwrap();
+        let epochs = Arc::new(MemoryEpoch::default());
+        let options = StoreOptions { document_bytes: 1 << 20, changes: 1000 };
+        let store = FilesStore::open(root.path(), options, epochs.clone(), Arc::new(Inline)).unwrap();
+        Self { root, epochs, store: Arc::new(store) }
+    }
+
+    /// Writes a file below `openspec/`.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.root.path().join("openspec").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self.epochs.bump();
+    }
+
+    /// Removes a folder below `openspec/`.
+    pub(crate) fn remove(&self, path: &str) {
+        fs::remove_dir_all(self.root.path().join("openspec").join(path)).unwrap();
+        self.epochs.bump();
+    }
+
+    /// A change with proposal, tasks and a delta for `accounts`.
+    pub(crate) fn add_change(&self, slug: &str) {
+        self.write(&format!("changes/{slug}/proposal.md"), &format!("# Change: Title of {slug}\n"));
+        self.write(&format!("changes/{slug}/tasks.md"), "- [x] 1.1 Done\n- [ ] 1.2 Open\n");
+        let delta =
+            "## ADDED Requirements\n\n### Requirement: Lock\nIt SHALL lock.\n\n#### Scenario: X\n- **WHEN** x\n";
+        self.write(&format!("changes/{slug}/specs/accounts/spec.md"), delta);
     }
 }

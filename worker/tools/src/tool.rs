@@ -24,6 +24,8 @@ pub struct Output {
     /// `content`, a JSON list.
     pub(crate) blocks: Option<String>,
     pub(crate) is_error: bool,
+    /// What a write has touched beside the tool's tags.
+    pub(crate) touched: Vec<Tag>,
 }
 
 impl Output {
@@ -32,7 +34,7 @@ impl Output {
     /// # Errors
     /// [`code::INTERNAL_ERROR`](crate::code::INTERNAL_ERROR) if the value cannot be JSON.
     pub fn of(value: &impl Serialize) -> Result<Self, ToolError> {
-        Ok(Self { structured: Some(json(value)?), blocks: None, is_error: false })
+        Ok(Self { structured: Some(json(value)?), blocks: None, is_error: false, touched: Vec::new() })
     }
 
     /// Blocks of content without a structured form. Such results are answered, and never kept in the cache.
@@ -41,7 +43,13 @@ impl Output {
     /// As [`Output::of`].
     pub fn blocks(blocks: &[Content]) -> Result<Self, ToolError> {
         let blocks: Vec<Value> = blocks.iter().map(Content::to_json).collect();
-        Ok(Self { structured: None, blocks: Some(json(&blocks)?), is_error: false })
+        Ok(Self { structured: None, blocks: Some(json(&blocks)?), is_error: false, touched: Vec::new() })
+    }
+
+    /// The same of a write that has touched these too, which its arguments alone did not tell. They are bumped with
+    /// [`Tool::tags`].
+    pub fn touching(self, tags: Vec<Tag>) -> Self {
+        Self { touched: tags, ..self }
     }
 
     /// The same as the answer of a tool that failed: for a failure that has no code of its own.
@@ -135,7 +143,14 @@ pub trait Tool: Send + Sync + 'static {
         CachePolicy::Off
     }
 
-    /// What the result of a read depends on, or what a write may change. The arguments fit the input schema.
+    /// The same for these arguments, where it depends on them. They fit the input schema.
+    fn cache_for(&self, arguments: &Value) -> CachePolicy {
+        let _ = arguments;
+        self.cache()
+    }
+
+    /// What the result of a read depends on, or what a write may change; a write that breaks off may have changed everything. The
+    /// arguments fit the input schema.
     fn tags(&self, arguments: &Value) -> Vec<Tag> {
         let _ = arguments;
         Vec::new()

@@ -1,14 +1,18 @@
 //! Stores of changes: the contract, its types, and the files implementation.
 
+mod document;
 mod files;
 mod slug;
 mod token;
 mod types;
+mod uri;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-pub use files::{FilesStore, StoreOptions};
+pub use document::{Capability, Document, DocumentEntry, DocumentName, Part};
+pub use files::{Area, FilesStore, StoreOptions, document_names};
 pub use slug::Slug;
 pub use types::{
     ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, ChangeDetails, DeltaEntry, DocumentHandle, DocumentPaths,
@@ -34,6 +38,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// One active change.
     fn show(&self, slug: &Slug) -> BoxFuture<'_, Result<ChangeDetails, ChangesError>>;
+
+    /// The documents of all active changes and the living specs, in the order of their names.
+    fn documents(&self) -> BoxFuture<'_, Result<Arc<[DocumentEntry]>, ChangesError>>;
+
+    /// One document of an active change, or a living spec.
+    fn document(&self, name: &DocumentName) -> BoxFuture<'_, Result<Document, ChangesError>>;
 
     /// Creates or resumes a change and takes its lock.
     fn open(&self, request: OpenRequest) -> BoxFuture<'_, Result<OpenedChange, ChangesError>>;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use read::{FileError, Reader};
-pub(crate) use scan::{mtime_ms, newest_mtime_ms, plain_files};
+pub(crate) use scan::{mtime_ms, newest_mtime_ms, plain_files, survey};
 pub(crate) use turn::{PATIENCE, Turn};
 pub(crate) use write::{TEMP_PREFIX, TEMP_SUFFIX, is_temporary, remove_empty_dirs, remove_if_there, sweep_beside};
 

@@ -1,11 +1,14 @@
 //! Reading a document: leniently as the CLI does, or with a limit and strict UTF-8 as the tools do.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 
 /// How documents are read.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +51,43 @@ impl Reader {
 
     /// Reads a document.
     pub(crate) fn read(self, path: &Path) -> Result<String, FileError> {
+        self.text(&self.open(path)?, path)
+    }
+
+    /// Reads a document below `base` and tells its times; `None` if it is missing. No link on the way from there is followed, even one
+    /// that appears meanwhile: each folder is opened from the one before (openat(2)).
+    pub(crate) fn read_below(self, base: &Path, relative: &str) -> Result<Option<(String, Metadata)>, FileError> {
+        let mut path = base.to_owned();
+        let mut folder = match OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(base) {
+            Ok(folder) => OwnedFd::from(folder),
+            Err(error) if missing(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut names = relative.split('/').peekable();
+        while let Some(name) = names.next() {
+            path.push(name);
+            let kind = if names.peek().is_some() { OFlag::O_DIRECTORY } else { OFlag::O_NONBLOCK };
+            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | kind;
+            folder = match openat(&folder, name, flags, Mode::empty()) {
+                Ok(opened) => opened,
+                Err(Errno::ENOENT) => return Ok(None),
+                // A link where a folder should be is told as any other file is.
+                Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                    let there = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
+                    let is_link = SFlag::from_bits_truncate(there.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFLNK;
+                    return if is_link { Err(FileError::Link { path }) } else { Ok(None) };
+                }
+                Err(errno) => return Err(io::Error::from(errno).into()),
+            };
+        }
+        let file = File::from(folder);
+        let metadata = file.metadata()?;
+        if metadata.is_file() { Ok(Some((self.text(&file, &path)?, metadata))) } else { Ok(None) }
+    }
+
+    fn text(self, file: &File, path: &Path) -> Result<String, FileError> {
         let mut bytes = Vec::new();
-        let taken = self.open(path)?.take(self.limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        let taken = file.take(self.limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
         if taken as u64 > self.limit_bytes {
             return Err(FileError::TooLarge { path: path.to_owned(), limit_bytes: self.limit_bytes });
         }
@@ -76,7 +114,7 @@ impl Reader {
         }
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-            let link = error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32);
+            let link = error.raw_os_error() == Some(Errno::ELOOP as i32);
             if link { FileError::Link { path: path.to_owned() } } else { FileError::Io(error) }
         })?;
         if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(io::ErrorKind::InvalidInput).into()) }

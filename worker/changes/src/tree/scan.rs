@@ -1,6 +1,6 @@
 //! What there is in a tree: changes, spec files, times.
 
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ impl Nested {
 /// so deep that links in it would not be seen.
 pub(crate) fn plain_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut files = Vec::new();
-    visit(dir, DEPTH_MAX, &mut |path| files.push(path.to_owned()))?;
+    visit(dir, DEPTH_MAX, &mut |path, _| files.push(path.to_owned()))?;
     files.sort();
     for path in &files {
         match fs::symlink_metadata(path) {
@@ -119,10 +119,18 @@ pub(crate) fn plain_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 /// The newest change of any file below, else of the folder; milliseconds since the epoch.
 pub(crate) fn newest_mtime_ms(dir: &Path) -> io::Result<i64> {
+    survey(dir, |_, _| {})
+}
+
+/// The same; on the way each plain file is told, with what the system knows of it.
+pub(crate) fn survey(dir: &Path, mut each: impl FnMut(&Path, &fs::Metadata)) -> io::Result<i64> {
     let mut newest = None;
-    visit(dir, DEPTH_MAX, &mut |path| {
+    visit(dir, DEPTH_MAX, &mut |path, kind| {
         if let Ok(meta) = fs::metadata(path) {
             newest = newest.max(Some(mtime_ms(&meta)));
+            if kind.is_file() {
+                each(path, &meta);
+            }
         }
     })?;
     newest.map_or_else(|| fs::metadata(dir).map(|meta| mtime_ms(&meta)), Ok)
@@ -188,11 +196,11 @@ fn walk(dir: &Path, prefix: &str, depth: usize, each: &mut impl FnMut(&str, &Pat
 
 /// Calls back for every file below, dot entries included, and for the folders that lie too deep to be entered; linked
 /// folders are not entered either.
-fn visit(dir: &Path, depth: usize, each: &mut impl FnMut(&Path)) -> io::Result<()> {
+fn visit(dir: &Path, depth: usize, each: &mut impl FnMut(&Path, FileType)) -> io::Result<()> {
     for entry in fs::read_dir(dir)?.flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && depth > 0 => visit(&entry.path(), depth - 1, each)?,
-            Ok(_) => each(&entry.path()),
+            Ok(kind) => each(&entry.path(), kind),
             Err(_) => {}
         }
     }

@@ -1,7 +1,7 @@
 //! What holds for every store. Each promise takes an empty store and its epoch source.
 
 use serde_json::Value;
-use task_mcp_changes::{ActiveQuery, EpochSource, Store};
+use task_mcp_changes::{ActiveQuery, DocumentName, EpochSource, Store};
 
 use crate::world::{World, archiving, opening, slug};
 
@@ -18,6 +18,8 @@ async fn keeps_the_contract<S: Store, W>(fresh: impl Fn() -> W, store: impl Fn(&
     promise!(opening_creates_then_resumes);
     promise!(a_lock_keeps_others_out);
     promise!(pages_hold_every_change_once);
+    promise!(documents_are_listed_in_the_order_of_their_names);
+    promise!(a_document_is_read_by_its_name);
     promise!(archiving_is_done_once);
     promise!(writes_move_the_epoch_on);
     promise!(bad_queries_name_the_field);
@@ -35,6 +37,38 @@ async fn an_empty_store_has_an_empty_first_page(store: &dyn Store, _: &dyn Epoch
     assert!(page.next_page_token.is_none());
     assert_eq!(store.show(&slug("nothing-here")).await.unwrap_err().code(), "ENOCHANGE");
     assert_eq!(store.archive(archiving("nothing-here", "ana")).await.unwrap_err().code(), "ENOCHANGE");
+}
+
+async fn uris(store: &dyn Store) -> Vec<String> {
+    store.documents().await.unwrap().iter().map(|entry| entry.name.uri()).collect()
+}
+
+async fn documents_are_listed_in_the_order_of_their_names(store: &dyn Store, _: &dyn EpochSource) {
+    assert!(uris(store).await.is_empty());
+    for slug in ["zip-it", "add-login"] {
+        store.open(opening(slug, "ana")).await.unwrap();
+    }
+    let of = |slug: &str| ["proposal", "tasks", &format!("delta/{slug}")].map(|part| format!("change://{slug}/{part}"));
+    assert_eq!(uris(store).await, [of("add-login"), of("zip-it")].concat(), "by slug, then in the order they are read");
+    for entry in store.documents().await.unwrap().iter() {
+        assert_eq!(store.document(&entry.name).await.unwrap().text.len() as u64, entry.size_bytes);
+    }
+}
+
+async fn a_document_is_read_by_its_name(store: &dyn Store, _: &dyn EpochSource) {
+    let name = |uri: &str| DocumentName::of_uri(uri).unwrap();
+    let code = async |uri: &str| store.document(&name(uri)).await.unwrap_err().code();
+    assert_eq!(code("change://add-login/tasks").await, "ENOCHANGE");
+    store.open(opening("add-login", "ana")).await.unwrap();
+    let first = store.document(&name("change://add-login/proposal")).await.unwrap();
+    assert!(first.text.contains("Title of add-login") && first.updated_at.ends_with('Z'));
+    store.open(opening("zip-it", "ana")).await.unwrap();
+    assert_eq!(store.document(&first.name).await.unwrap(), first, "the same bytes have the same tag");
+    let other = store.document(&name("change://zip-it/proposal")).await.unwrap();
+    assert_ne!(other.tag, first.tag, "other bytes have another");
+    for missing in ["change://add-login/design", "change://add-login/delta/other", "spec://add-login"] {
+        assert_eq!(code(missing).await, "ENODOCUMENT");
+    }
 }
 
 async fn opening_creates_then_resumes(store: &dyn Store, _: &dyn EpochSource) {

@@ -3,6 +3,7 @@
 
 mod command;
 mod contract;
+mod documents;
 mod files;
 mod guarded;
 mod hostile;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use task_mcp_cache::Tag;
-use task_mcp_changes::{ArchiveRequest, ChangesError, Store};
+use task_mcp_changes::{ArchiveRequest, ArchivedChange, ChangesError, DocumentName, Store};
 use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, count, list, text};
-use super::{Outline, aftermath, answer, slug, tags, typed};
+use super::{Outline, aftermath, refusal, slug, tags, typed};
 use crate::call::Call;
 use crate::stop::Stop;
 use crate::tool::{Aftermath, BoxFuture, Output, Tool};
@@ -99,7 +99,19 @@ impl Tool for Archive {
         Box::pin(async move {
             let Arguments { slug: name, allow_open_tasks } = typed(arguments)?;
             let principal = call.principal.name().to_owned();
-            answer(self.0.archive(ArchiveRequest { slug: slug(&name)?, allow_open_tasks, principal }).await)
+            let request = ArchiveRequest { slug: slug(&name)?, allow_open_tasks, principal };
+            let archived = self.0.archive(request).await.map_err(refusal)?;
+            Ok(Output::of(&archived)?.touching(touched(&archived)))
         })
     }
+}
+
+/// The documents that went with the change, and the specs it was merged into. One archived before was told of then.
+fn touched(archived: &ArchivedChange) -> Vec<Tag> {
+    if archived.already_archived {
+        return Vec::new();
+    }
+    let files = archived.receipt.files_touched.iter().filter_map(|path| path.strip_prefix("openspec/"));
+    let documents = files.filter_map(DocumentName::of_path).map(|name| tags::document(&name));
+    documents.chain([tags::documents(), tags::folder_of(archived.slug.as_str())]).collect()
 }

@@ -1,10 +1,14 @@
-//! The tools over OpenSpec changes.
+//! What is offered over OpenSpec changes.
 //!
-//! One file for each tool; `schema` holds what their schemas share, `tags` what their results depend on.
+//! One file for each tool; `schema` holds what their schemas share, `tags` what their results depend on. `resources`: the documents
+//! and the list of changes; `prompts`; `completion`: slugs and capabilities while they are typed.
 
 mod active;
 mod archive;
+mod completion;
 mod open;
+mod prompts;
+mod resources;
 mod schema;
 mod show;
 pub mod tags;
@@ -19,7 +23,7 @@ use task_mcp_mcp::ToolDescription;
 
 use crate::error::{ToolError, code};
 use crate::methods;
-use crate::offers::Additions;
+use crate::offers::{Additions, Completer, Prompt, Resources};
 use crate::registry::all_codes;
 use crate::stop::Stop;
 use crate::tool::{Aftermath, Output, Tool};
@@ -32,6 +36,21 @@ pub fn builtin_tools(store: &Arc<dyn Store>) -> Vec<Arc<dyn Tool>> {
         Arc::new(open::Open(Arc::clone(store))),
         Arc::new(archive::Archive(Arc::clone(store))),
     ]
+}
+
+/// The built-in prompts over `store`, in the order they are listed.
+pub fn builtin_prompts(store: &Arc<dyn Store>) -> Vec<Arc<dyn Prompt>> {
+    prompts::all(store)
+}
+
+/// The built-in resources over `store`.
+pub fn builtin_resources(store: &Arc<dyn Store>) -> Vec<Arc<dyn Resources>> {
+    vec![Arc::new(resources::Documents::new(Arc::clone(store)))]
+}
+
+/// The built-in completions over `store`.
+pub fn builtin_completions(store: &Arc<dyn Store>) -> Vec<Arc<dyn Completer>> {
+    vec![Arc::new(completion::Names::new(Arc::clone(store)))]
 }
 
 /// What is known of the tools of an instance before there is a store.

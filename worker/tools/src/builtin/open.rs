@@ -9,7 +9,7 @@ use task_mcp_changes::{ChangesError, OpenRequest, Store, Template};
 use task_mcp_mcp::ToolDescription;
 
 use super::schema::{self, integer, list, text};
-use super::{Outline, aftermath, answer, slug, tags, typed};
+use super::{Outline, aftermath, refusal, slug, tags, typed};
 use crate::call::Call;
 use crate::stop::Stop;
 use crate::tool::{Aftermath, BoxFuture, Output, Tool};
@@ -87,7 +87,9 @@ impl Tool for Open {
             let Arguments { slug: name, title, rationale, owner, ttl, template } = typed(arguments)?;
             let principal = call.principal.name().to_owned();
             let request = OpenRequest { slug: slug(&name)?, title, rationale, owner, ttl, template, principal };
-            answer(self.0.open(request).await)
+            let opened = self.0.open(request).await.map_err(refusal)?;
+            let touched = if opened.created { vec![tags::documents(), tags::folder_of(&name)] } else { Vec::new() };
+            Ok(Output::of(&opened)?.touching(touched))
         })
     }
 }

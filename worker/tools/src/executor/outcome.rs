@@ -22,7 +22,7 @@ const ASKS: &[u8] = br#"{"asks":true}"#;
 
 /// An output as the fragments that dialects wrap.
 pub(super) fn fragments(output: Output) -> CallResult {
-    let Output { structured, blocks, is_error } = output;
+    let Output { structured, blocks, is_error, .. } = output;
     match (structured, blocks) {
         (Some(structured), None) => CallResult { is_error, ..from_structured(Bytes::from(structured)) },
         (structured, Some(blocks)) => {

@@ -60,7 +60,11 @@ impl Executor {
             Ok(admitted) => admitted,
             Err(error) => return error.into(),
         };
-        match (entry.read_only, entry.policy) {
+        let policy = match guarded(|| entry.tool.cache_for(&admitted.arguments)) {
+            Ok(policy) => policy,
+            Err(_) => return self.panicked(entry).into(),
+        };
+        match (entry.read_only, policy) {
             (false, _) => self.write(admitted).await,
             (true, CachePolicy::Off) => self.read(admitted).await.into(),
             (true, CachePolicy::On { partition, ttl, stale, facts }) => {

@@ -59,7 +59,7 @@ impl Executor {
 
     /// Runs the tool, and says what may have changed, whatever came of it: before anybody is answered, nothing older can be read.
     pub(super) async fn written(&self, admitted: Admitted) -> Written {
-        let tags = match self.tags(&admitted) {
+        let mut tags = match self.tags(&admitted) {
             Ok(tags) => tags,
             Err(error) => return Written { outcome: Err(error.into()), aftermath: Aftermath::NothingDone },
         };
@@ -67,6 +67,17 @@ impl Executor {
         let finished = Self::ran(&entry, &call, arguments).await;
         // Whoever is asked first leaves no trace.
         let only_asked = matches!(&finished, Ok(Err(stop)) if stop.asks());
+        let broke_off = match &finished {
+            Ok(Ok(output)) => {
+                tags.extend(output.touched.iter().cloned());
+                false
+            }
+            Ok(Err(stop)) => !stop.asks() && entry.tool.aftermath(stop.code()) == Aftermath::Unknown,
+            Err(Panicked) => true,
+        };
+        if broke_off && !tags.is_empty() {
+            tags.push(crate::tags::everything());
+        }
         if !only_asked && !tags.is_empty() {
             self.0.backing.cache.bump(&tags).await;
             touched::tell(&self.0.backing.bus, &tags);

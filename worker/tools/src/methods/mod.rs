@@ -9,6 +9,7 @@ mod resources;
 
 use std::sync::Arc;
 
+pub(crate) use resources::not_found;
 use serde_json::{Value, json};
 use task_mcp_mcp::{ToolAnnotations, ToolDescription};
 
@@ -34,7 +35,11 @@ pub(crate) fn methods(
     completions: &[Arc<dyn Completer>],
 ) -> Vec<Arc<dyn Tool>> {
     vec![
-        Arc::new(completion::Complete(completions.to_vec())),
+        Arc::new(completion::Complete {
+            completers: completions.to_vec(),
+            prompts: prompts.to_vec(),
+            resources: resources.to_vec(),
+        }),
         Arc::new(prompts::Get(prompts.to_vec())),
         Arc::new(resources::List(resources.to_vec())),
         Arc::new(resources::Read(resources.to_vec())),

@@ -8,11 +8,13 @@ use task_mcp_mcp::{ResourceContents, RpcError, ToolDescription, shown};
 
 use super::{LIST_RESOURCES, READ_RESOURCE, describe};
 use crate::call::Call;
+use crate::error::ToolError;
 use crate::offers::Resources;
 use crate::stop::Stop;
-use crate::tool::{BoxFuture, Output, Tool};
+use crate::tool::{BoxFuture, CachePolicy, Output, Tool};
 
-/// Lists what all providers list, one after the other.
+/// Lists what all providers list, one after the other. A list is told anew to everybody who asks: providers hold it in memory, and
+/// what it says of its resources, such as their sizes, changes more often than which there are.
 pub(super) struct List(pub(super) Vec<Arc<dyn Resources>>);
 
 impl Tool for List {
@@ -22,10 +24,6 @@ impl Tool for List {
 
     fn error_codes(&self) -> &'static [&'static str] {
         &[]
-    }
-
-    fn tags(&self, _: &Value) -> Vec<Tag> {
-        self.0.iter().flat_map(|provider| provider.list_tags()).collect()
     }
 
     fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
@@ -59,6 +57,33 @@ fn place_of(cursor: Option<&str>, providers: usize) -> Result<(usize, Option<&st
 /// Reads a resource by its URI.
 pub(super) struct Read(pub(super) Vec<Arc<dyn Resources>>);
 
+impl Read {
+    /// The providers that may have the resource.
+    fn owners(&self, arguments: &Value) -> impl Iterator<Item = &Arc<dyn Resources>> {
+        let uri = uri(arguments).to_owned();
+        self.0.iter().filter(move |provider| provider.owns(&uri))
+    }
+}
+
+fn uri(arguments: &Value) -> &str {
+    arguments.get("uri").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// There is no resource of that URI, for that reason. It is told in data too, by which it is known (specification 2026-07-28,
+/// "Resources", error handling).
+pub(crate) fn not_found(uri: &str, reason: Option<&ToolError>) -> RpcError {
+    let mut text = format!("Resource not found: {}", shown(uri));
+    let mut data = json!({ "uri": uri });
+    if let (Some(reason), Some(fields)) = (reason, data.as_object_mut()) {
+        text.push_str(&format!(" ({})", reason.message));
+        if let Some(hint) = &reason.hint {
+            text.push_str(&format!(". {hint}"));
+        }
+        fields.insert("reason".into(), json!(reason));
+    }
+    RpcError::invalid_params(text).with_data(data)
+}
+
 impl Tool for Read {
     fn describe(&self) -> ToolDescription {
         describe(READ_RESOURCE, json!({ "uri": { "type": "string" } }), &["uri"])
@@ -68,22 +93,30 @@ impl Tool for Read {
         &[]
     }
 
+    /// What its provider says; where several may have the resource, nothing is kept.
+    fn cache_for(&self, arguments: &Value) -> CachePolicy {
+        let mut owners = self.owners(arguments);
+        match (owners.next(), owners.next()) {
+            (Some(owner), None) => owner.cache(),
+            _ => CachePolicy::Off,
+        }
+    }
+
     fn tags(&self, arguments: &Value) -> Vec<Tag> {
-        let uri = arguments.get("uri").and_then(Value::as_str).unwrap_or_default();
-        self.0.iter().filter(|provider| provider.owns(uri)).flat_map(|provider| provider.tags(uri)).collect()
+        let uri = uri(arguments);
+        self.owners(arguments).flat_map(|provider| provider.tags(uri)).collect()
     }
 
     fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         Box::pin(async move {
-            let uri = arguments.get("uri").and_then(Value::as_str).unwrap_or_default();
-            for provider in self.0.iter().filter(|provider| provider.owns(uri)) {
+            let uri = uri(&arguments);
+            for provider in self.owners(&arguments) {
                 if let Some(contents) = provider.read(call, uri).await? {
                     let contents: Vec<Value> = contents.iter().map(ResourceContents::to_json).collect();
                     return Ok(Output::of(&json!({ "contents": contents }))?);
                 }
             }
-            let error = RpcError::invalid_params(format!("Resource not found: {}", shown(uri)));
-            Err(error.with_data(json!({ "uri": uri })).into())
+            Err(not_found(uri, None).into())
         })
     }
 }

@@ -37,12 +37,16 @@ impl FilesStore {
     pub(super) async fn active_page(&self, query: ActiveQuery) -> Result<ActivePage, ChangesError> {
         let wanted = Wanted::parse(query)?;
         let now_ms = self.core.clock.now().as_millisecond();
+        wanted.page(&*self.snapshot().await?, now_ms)
+    }
+
+    /// A snapshot that knows of every write until now.
+    pub(super) async fn snapshot(&self) -> Result<Arc<Snapshot>, ChangesError> {
         let epoch = self.core.epochs.current();
-        if let Some(snapshot) = self.core.index.snapshot.load().as_ref().filter(|snapshot| snapshot.epoch == epoch) {
-            return wanted.page(snapshot, now_ms);
+        if let Some(snapshot) = self.core.index.snapshot.load_full().filter(|snapshot| snapshot.epoch == epoch) {
+            return Ok(snapshot);
         }
-        let snapshot = self.scanned(epoch).await.map_err(ChangesError::Shared)?;
-        wanted.page(&snapshot, now_ms)
+        self.scanned(epoch).await.map_err(ChangesError::Shared)
     }
 
     /// The snapshot of a scan that began at or after `epoch`.

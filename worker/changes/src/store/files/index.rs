@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Core;
+use super::documents::{of_change, specs};
 use super::proposal::Proposal;
 use crate::error::ChangesError;
 use crate::metadata::created;
-use crate::store::{Item, ItemPaths};
+use crate::store::{DocumentEntry, Item, ItemPaths};
 use crate::tasks::count;
 use crate::text::iso_ms;
-use crate::tree::{FileError, METADATA, PROPOSAL, TASKS, mtime_ms, newest_mtime_ms};
+use crate::tree::{FileError, METADATA, PROPOSAL, TASKS, mtime_ms};
 
 /// A file changed so shortly before it was read may change again without its times showing it (git's racy entries).
 const RACY_NS: i128 = 2_000_000_000;
@@ -23,6 +24,8 @@ const RACY_NS: i128 = 2_000_000_000;
 pub(super) struct Snapshot {
     pub(super) epoch: u64,
     pub(super) items: Vec<Arc<Item>>,
+    /// In the order of their names; how many there are if that is too many.
+    pub(super) documents: Result<Arc<[DocumentEntry]>, usize>,
     /// What the items were read from, by folder name.
     sources: HashMap<String, Source>,
 }
@@ -31,6 +34,7 @@ pub(super) struct Snapshot {
 #[derive(Clone)]
 struct Source {
     item: Arc<Item>,
+    documents: Vec<DocumentEntry>,
     updated_ms: i64,
     stamps: [Option<Stamp>; 3],
     read_ns: i128,
@@ -70,20 +74,26 @@ pub(super) fn scan(core: &Core, epoch: u64, previous: Option<&Snapshot>) -> Resu
     }
     let mut sorted: Vec<&Source> = sources.values().collect();
     sorted.sort_by(|a, b| b.updated_ms.cmp(&a.updated_ms).then_with(|| a.item.slug.cmp(&b.item.slug)));
-    let items = sorted.into_iter().map(|source| Arc::clone(&source.item)).collect();
-    Ok(Snapshot { epoch, items, sources })
+    let items = sorted.iter().map(|source| Arc::clone(&source.item)).collect();
+    let of_changes = sorted.into_iter().flat_map(|source| source.documents.iter().cloned());
+    let mut documents: Vec<DocumentEntry> = of_changes.chain(specs(&core.tree)).collect();
+    documents.sort_by(|a, b| a.name.cmp(&b.name));
+    let fits = documents.len() <= core.documents_max();
+    let documents = if fits { Ok(documents.into()) } else { Err(documents.len()) };
+    Ok(Snapshot { epoch, items, documents, sources })
 }
 
 fn source(core: &Core, name: &str, known: Option<&Source>, read_ns: i128) -> io::Result<Source> {
     let dir = core.tree.change(name);
     let stamps = [PROPOSAL, TASKS, METADATA].map(|file| stamp(&dir.join(file)));
     // A folder that cannot be read must not hide the others: it is listed with what is known of it.
-    let updated_ms = newest_mtime_ms(&dir).or_else(|error| match error.kind() {
+    let surveyed = of_change(&core.tree, name);
+    let (updated_ms, documents) = surveyed.or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Err(error),
-        _ => fs::symlink_metadata(&dir).map(|meta| mtime_ms(&meta)),
+        _ => fs::symlink_metadata(&dir).map(|meta| (mtime_ms(&meta), Vec::new())),
     })?;
     if let Some(known) = known.filter(|known| known.is_clean(&stamps, updated_ms)) {
-        return Ok(known.clone());
+        return Ok(Source { documents, ..known.clone() });
     }
     // A document that cannot be read must not hide the other changes; `change.show` says what is wrong with it.
     let text = |file: &str| {
@@ -108,7 +118,7 @@ fn source(core: &Core, name: &str, known: Option<&Source>, read_ns: i128) -> io:
         owner: proposal.owner,
         tasks: count(text(TASKS)?.as_deref().unwrap_or_default()),
     };
-    Ok(Source { item: Arc::new(item), updated_ms, stamps, read_ns })
+    Ok(Source { item: Arc::new(item), documents, updated_ms, stamps, read_ns })
 }
 
 impl Source {

@@ -1,6 +1,7 @@
 //! The store over an `openspec/` tree, which people, editors and the OpenSpec CLI may use at the same time.
 //!
 //! - `active`, `index`, `pages`: the list, from an index in memory
+//! - `documents`: which documents there are, and reading one
 //! - `show`, `open`, `archive`: one tool each
 //! - `lock`, `guard`: who may write; `private`: our own folder; `claim`: the CLI's archive lock
 //! - `journal`, `record`: finishing or undoing what a killed process began
@@ -9,6 +10,7 @@
 mod active;
 mod archive;
 mod claim;
+mod documents;
 mod guard;
 mod index;
 mod journal;
@@ -30,10 +32,11 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::oneshot;
 
 use self::active::Index;
+pub use self::documents::{Area, document_names};
 use self::near::nearest;
 use super::{
-    ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, BoxFuture, ChangeDetails, OpenRequest, OpenedChange, Slug,
-    Store,
+    ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, BoxFuture, ChangeDetails, Document, DocumentEntry,
+    DocumentName, OpenRequest, OpenedChange, Slug, Store,
 };
 use crate::archive::{Busy, Failure};
 use crate::clock::{Clock, SystemClock};
@@ -131,6 +134,15 @@ impl Store for FilesStore {
     fn show(&self, slug: &Slug) -> BoxFuture<'_, Result<ChangeDetails, ChangesError>> {
         let slug = slug.clone();
         Box::pin(self.run(move |core| core.show(&slug)))
+    }
+
+    fn documents(&self) -> BoxFuture<'_, Result<Arc<[DocumentEntry]>, ChangesError>> {
+        Box::pin(self.listed_documents())
+    }
+
+    fn document(&self, name: &DocumentName) -> BoxFuture<'_, Result<Document, ChangesError>> {
+        let name = name.clone();
+        Box::pin(self.run(move |core| core.document(&name)))
     }
 
     fn open(&self, request: OpenRequest) -> BoxFuture<'_, Result<OpenedChange, ChangesError>> {

@@ -7,7 +7,9 @@ use super::{Core, Place};
 use crate::delta::Delta;
 use crate::error::ChangesError;
 use crate::store::types::API_VERSION;
-use crate::store::{ChangeDetails, DeltaEntry, DocumentHandle, RenameView, Slug, ToolVersions};
+use crate::store::{
+    Capability, ChangeDetails, DeltaEntry, DocumentHandle, DocumentName, Part, RenameView, Slug, ToolVersions,
+};
 use crate::tasks::{TaskCounts, tasks};
 use crate::text::iso_ms;
 use crate::tree::{PROPOSAL, TASKS, mtime_ms, plain_files};
@@ -29,12 +31,14 @@ impl Core {
         let tasks = tasks(&read(TASKS)?.unwrap_or_default());
         let completed = tasks.iter().filter(|task| task.done).count();
         let mut documents = Vec::new();
-        for (name, handle) in [(PROPOSAL, "proposal"), (TASKS, "tasks"), ("design.md", "design")] {
-            documents.extend(self.document(&dir.join(name), &format!("change://{slug}/{handle}")));
+        let of_change = |part| DocumentName::Change(slug.clone(), part);
+        for part in [Part::Proposal, Part::Tasks, Part::Design] {
+            documents.extend(self.handle(&of_change(part)));
         }
         let mut deltas = Vec::new();
         for (capability, path) in self.tree.spec_files(&dir.join("specs")).map_err(ChangesError::io(step))? {
-            documents.extend(self.document(&path, &format!("change://{slug}/delta/{capability}")));
+            let name = Capability::parse(&capability).map(Part::Delta).map(of_change);
+            documents.extend(name.and_then(|name| self.handle(&name)));
             let text = self.tree.reader().read(&path).map_err(self.file_error(step))?;
             deltas.extend(entries(&capability, Delta::parse(&text)));
         }
@@ -52,11 +56,12 @@ impl Core {
         })
     }
 
-    fn document(&self, path: &std::path::Path, uri: &str) -> Option<DocumentHandle> {
-        let meta = fs::metadata(path).ok()?;
+    fn handle(&self, name: &DocumentName) -> Option<DocumentHandle> {
+        let path = self.tree.openspec().join(name.path());
+        let meta = fs::metadata(&path).ok()?;
         Some(DocumentHandle {
-            resource_uri: uri.to_owned(),
-            path: self.tree.relative(path),
+            resource_uri: name.uri(),
+            path: self.tree.relative(&path),
             size_bytes: meta.len(),
             updated_at: iso_ms(mtime_ms(&meta)),
         })
