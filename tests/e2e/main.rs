@@ -15,6 +15,7 @@
 //! - `reload`: settings that change while it runs
 //! - `upgrade`: another program takes over
 //! - `hang`: workers that stop answering
+//! - `resources`: resources, prompts and completions over a tree
 //! - `rolling`: many restarts, crashes and changes of size leave nothing behind
 //! - `scarce`: descriptors run out, `/proc` is hidden, a dead instance left its files
 //! - `stop`: what SIGTERM promises to calls in flight and to the one who sent it
@@ -87,6 +88,7 @@ mod outage;
 mod protocol;
 mod recycle;
 mod reload;
+mod resources;
 mod resume;
 mod rolling;
 mod scarce;

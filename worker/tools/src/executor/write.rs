@@ -72,7 +72,7 @@ impl Executor {
                 tags.extend(output.touched.iter().cloned());
                 false
             }
-            Ok(Err(stop)) => !stop.asks() && entry.tool.aftermath(stop.code()) == Aftermath::Unknown,
+            Ok(Err(stop)) => !only_asked && entry.tool.aftermath(stop.code()) == Aftermath::Unknown,
             Err(Panicked) => true,
         };
         if broke_off && !tags.is_empty() {
