@@ -249,7 +249,9 @@ fn prompts_bring_the_documents_of_a_change_along() {
         for said in ["Add a thing", "CONTEXT", "`add-login`", "spec://accounts", "change.open"] {
             assert!(text.contains(said), "{said}: {text}");
         }
-        for (name, last) in [("implement-change", "change://add-login/delta/accounts"), ("review-change", "spec://accounts")] {
+        for (name, last) in
+            [("implement-change", "change://add-login/delta/accounts"), ("review-change", "spec://accounts")]
+        {
             let got = client.ask("prompts/get", json!({"name": name, "arguments": {"slug": "add-login"}}));
             let messages = got.result()["messages"].as_array().expect("messages").clone();
             assert!(messages[0]["content"]["text"].as_str().is_some_and(|text| text.contains("`add-login`")));
