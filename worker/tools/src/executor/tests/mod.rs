@@ -6,7 +6,7 @@
 //! - `once`: idempotency keys
 //! - `asking`: calls that ask their client
 //! - `blocks`: answers without a structured form
-//! - `once`: idempotency keys; `tasks`: calls that have become tasks
+//! - `tasks`: calls that have become tasks
 
 mod asking;
 mod blocks;
