@@ -12,11 +12,12 @@ use task_mcp_mcp::{Catalog, Engine, ServerInfo};
 use task_mcp_scoreboard::{Scoreboard, Seat};
 use task_mcp_state::{RateLimits, State};
 use task_mcp_telemetry::{Metrics, Readiness};
-use task_mcp_tools::{Executor, Pool};
+use task_mcp_tools::{Executor, Pool, Registry};
 use tokio::sync::watch;
 
 use crate::assembly::{Assembly, Memory};
 use crate::error::WorkerError;
+use crate::exchange::{Desk, Streams};
 use crate::live::Live;
 use crate::process::Build;
 use crate::sessions::{Sessions, Terms};
@@ -24,6 +25,7 @@ use crate::sessions::{Sessions, Terms};
 /// What requests share. It is built once; what changes is behind `live`.
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Executor,
     pub(crate) pool: Pool,
     pub(crate) store: Arc<dyn Store>,
@@ -34,6 +36,8 @@ pub(crate) struct App {
     pub(crate) state: State,
     /// Legacy sessions, and the keys in force.
     pub(crate) sessions: Sessions,
+    /// What asking clients takes.
+    pub(crate) desk: Arc<Desk>,
     pub(crate) live: ArcSwap<Live>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
@@ -42,6 +46,8 @@ pub(crate) struct App {
     pub(crate) scoreboard: Scoreboard,
     /// Turns true when a drain waits no longer for bodies that are still on their way.
     pub(crate) stop_reading: watch::Sender<bool>,
+    /// The open streams.
+    pub(crate) streams: Streams,
     pub(crate) version: String,
     pub(crate) started: Instant,
 }
@@ -62,12 +68,14 @@ impl App {
         let catalog = Catalog::new(&server_info(build), &assembly.registry.offer())?;
         Ok(Self {
             engine: Engine::new(catalog),
+            registry: assembly.registry,
             executor: assembly.executor,
             pool: assembly.pool,
             store: assembly.store,
             cache: assembly.cache,
             rates: assembly.state.rate_limits(&memory.commons),
             sessions: Sessions::new(assembly.state.clone(), session_terms(settings, keys)),
+            desk: Desk::new(&assembly.state, assembly.metrics.mcp.clone()),
             state: assembly.state,
             live: ArcSwap::from_pointee(Live::new(settings)),
             readiness,
@@ -75,6 +83,7 @@ impl App {
             seat: memory.seat.clone(),
             scoreboard: assembly.scoreboard,
             stop_reading: watch::Sender::new(false),
+            streams: Streams::new(),
             version: build.version.clone(),
             started: Instant::now(),
         })
@@ -82,7 +91,7 @@ impl App {
 
     /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.pool.unfinished() + self.executor.unfinished()
+        self.pool.unfinished() + self.executor.unfinished() + self.streams.detached()
     }
 }
 

@@ -27,8 +27,17 @@ pub(crate) struct RequestLimits {
     pub(crate) body_timeout: Duration,
     pub(crate) json_depth: u32,
     pub(crate) heartbeat: Duration,
+    /// How long a client may take to answer.
+    pub(crate) ask_timeout: Duration,
     /// Of one principal; `None` = no limit.
     pub(crate) rate: Option<Quota>,
+    pub(crate) response_bytes: usize,
+    pub(crate) streams_per_principal: u32,
+    /// Of one stream or session.
+    pub(crate) subscriptions: u32,
+    pub(crate) stream_buffer_bytes: usize,
+    /// How long the events of a stream can be fetched again.
+    pub(crate) event_ttl: Duration,
 }
 
 impl Live {
@@ -40,7 +49,13 @@ impl Live {
                 body_timeout: Duration::from_millis(settings.limits.body_timeout_ms),
                 json_depth: settings.limits.json_depth,
                 heartbeat: Duration::from_millis(settings.server.heartbeat_ms),
+                ask_timeout: Duration::from_secs(settings.tools.ask_timeout_s),
                 rate: rate(settings.limits.requests_per_minute, settings.limits.burst),
+                response_bytes: usize::try_from(settings.limits.response_bytes).unwrap_or(usize::MAX),
+                streams_per_principal: settings.limits.streams_per_principal,
+                subscriptions: settings.limits.subscriptions,
+                stream_buffer_bytes: usize::try_from(settings.limits.stream_buffer_bytes).unwrap_or(usize::MAX),
+                event_ttl: Duration::from_secs(settings.state.event_ttl_s),
             },
             drain_timeout: Duration::from_secs(settings.supervisor.drain_timeout_s),
             lame_duck: Duration::from_millis(settings.supervisor.lame_duck_ms),

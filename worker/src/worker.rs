@@ -25,6 +25,7 @@ use crate::connections::serve::service;
 use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
+use crate::exchange::Desk;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::keys::keyring;

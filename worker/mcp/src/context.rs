@@ -33,8 +33,14 @@ pub trait CallContext: Send + Sync {
     ///
     /// # Errors
     /// [`Unanswered::NotYet`]: the call is to end with it, and is run again from its beginning when the client has answered; what it
-    /// has asked before is answered at once then. The other errors are final.
+    /// has asked before is answered at once then. The other errors are final. A call that writes asks before it does anything: whichever
+    /// error it ends with, nothing was done.
     fn ask<'a>(&'a self, about: &'a str, questions: &'a Questions) -> ContextFuture<'a, Result<Answers, Unanswered>>;
+
+    /// The call has ended and has done nothing: answers that may be used once may be used again.
+    fn undone(&self) -> ContextFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// A piece of a result that is too large to be held: it goes to the client while the call runs. Returns when there is room for
     /// the next one; a client that reads slowly makes the call slow.
@@ -172,6 +178,9 @@ pub enum Unanswered {
     /// The client answered with an error, or with something that is no answer.
     #[error("the client refused: {0}")]
     Refused(String),
+    /// What came with the request is not an answer, or may not be used any more.
+    #[error("{0}")]
+    Invalid(String),
     /// The answers cannot be received now.
     #[error("answers of clients cannot be received now")]
     Unavailable,
@@ -182,6 +191,7 @@ impl Unanswered {
     pub fn to_rpc(&self) -> Option<RpcError> {
         match self {
             Self::Unsupported(capability) => Some(RpcError::missing_capability(*capability)),
+            Self::Invalid(text) => Some(RpcError::invalid_params(text.clone())),
             _ => None,
         }
     }

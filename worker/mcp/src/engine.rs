@@ -226,6 +226,16 @@ impl Engine {
         })
     }
 
+    /// Whether there are prompts.
+    pub fn offers_prompts(&self) -> bool {
+        self.catalog.offers.prompts
+    }
+
+    /// Whether there are resources.
+    pub fn offers_resources(&self) -> bool {
+        self.catalog.offers.resources
+    }
+
     /// The answer to a request that needs nothing but what never changes; `None` for all others.
     pub fn told(&self, request: &Request<'_>) -> Option<Reply> {
         let result = match &request.method {

@@ -86,6 +86,15 @@ impl Reply {
         }
     }
 
+    /// The result that ends a stream of `subscriptions/listen` (specification 2026-07-28, `SubscriptionsListenResult`).
+    pub fn closing(engine: &Engine, request: &Request<'_>) -> Self {
+        let id = request.id.as_json();
+        let meta = engine.catalog.meta.strip_suffix('}').unwrap_or_default();
+        let result =
+            [r#"{"resultType":"complete","#, meta, r#","io.modelcontextprotocol/subscriptionId":"#, id, "}}"].concat();
+        Self::result(request.id, &result)
+    }
+
     /// A result that is complete.
     pub fn complete(engine: &Engine, request: &Request<'_>, size: usize, fields: impl FnOnce(&mut Vec<u8>)) -> Self {
         Self::typed(engine, request, "complete", size, fields)

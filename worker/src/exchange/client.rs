@@ -1,7 +1,11 @@
 //! Who sends requests.
 
+use std::net::IpAddr;
+
 use task_mcp_mcp::{ClientCapabilities, LogLevel, Request, Revision};
 use task_mcp_tools::{IdempotencyKey, Principal};
+
+use crate::sessions::Session;
 
 /// Who sends a request: of a modern client the request itself says it, of a legacy one its session, if it has one.
 #[derive(Debug, Clone)]
@@ -10,10 +14,13 @@ pub(crate) struct Client {
     /// The revision it speaks, if it is known.
     pub(crate) revision: Option<Revision>,
     pub(crate) capabilities: ClientCapabilities,
-    /// Least severe messages it wants to hear; none without one.
+    /// Least severe messages it wants to hear; none without one. What a session wants is looked up by whoever sends such a message, so
+    /// here it wants all.
     pub(crate) log_level: Option<LogLevel>,
-    /// The id of its session, as hexadecimal digits.
-    pub(crate) session: Option<String>,
+    /// Its session, if it has one.
+    pub(crate) session: Option<Session>,
+    /// Where it is, if that is what tells it from others: without tokens everybody is the same principal.
+    pub(crate) address: Option<IpAddr>,
     /// The idempotency key of the request, wherever it was.
     pub(crate) idempotency: Option<IdempotencyKey>,
 }
@@ -27,7 +34,31 @@ impl Client {
             capabilities: request.capabilities,
             log_level: request.log_level,
             session: None,
+            address: None,
             idempotency: None,
         }
+    }
+
+    /// The client of a session, whatever it sends.
+    pub(crate) fn of_session(principal: Principal, session: Session, address: Option<IpAddr>) -> Self {
+        Self {
+            principal,
+            revision: None,
+            capabilities: ClientCapabilities::NONE,
+            log_level: None,
+            session: None,
+            address,
+            idempotency: None,
+        }
+        .in_session(session)
+    }
+
+    /// The same in a session, which says what the request does not.
+    pub(crate) fn in_session(mut self, session: Session) -> Self {
+        self.revision = Some(session.sealed.revision);
+        self.capabilities = session.sealed.capabilities;
+        self.log_level = Some(LogLevel::Debug);
+        self.session = Some(session);
+        self
     }
 }

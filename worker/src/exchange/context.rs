@@ -12,6 +12,7 @@ use task_mcp_state::Bus;
 use super::asking::SessionAsking;
 use super::client::Client;
 use super::outlet::{Emission, Outlet};
+use super::pieces::{Pieces, Told};
 use super::rounds::Rounds;
 use super::tasks::TaskAsking;
 
@@ -36,7 +37,10 @@ pub(crate) struct Context {
     /// JSON.
     progress_token: Option<String>,
     log_level: Option<LogLevel>,
+    /// Whether the client's session knows what it wants to hear.
+    in_session: bool,
     outlet: Outlet,
+    pieces: Pieces,
     asking: Asking,
     bus: Bus,
 }
@@ -47,7 +51,9 @@ impl Context {
             capabilities: client.capabilities,
             progress_token: request.progress_token.map(str::to_owned),
             log_level: client.log_level,
+            in_session: client.session.is_some(),
             outlet: outlet.clone(),
+            pieces: Pieces::default(),
             asking,
             bus: bus.clone(),
         })
@@ -59,6 +65,11 @@ impl Context {
             Asking::Rounds(rounds) => Some(rounds),
             _ => None,
         }
+    }
+
+    /// What was told of the result in pieces.
+    pub(crate) fn told(&self) -> Told {
+        self.pieces.told()
     }
 }
 
@@ -72,6 +83,10 @@ impl CallContext for Context {
 
     fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {
         let Some(token) = &self.progress_token else { return };
+        // The numbers grow, and those of pieces are others than the tool's.
+        if !self.outlet.is_open() || self.pieces.have_begun() {
+            return;
+        }
         let mut params = format!("{{\"progressToken\":{token},\"progress\":{done}");
         if let Some(total) = total {
             params.push_str(&format!(",\"total\":{total}"));
@@ -83,14 +98,18 @@ impl CallContext for Context {
     }
 
     fn log(&self, level: LogLevel, logger: Option<&str>, data: &Value) {
-        if self.log_level.is_none_or(|least| level < least) {
+        if self.log_level.is_none_or(|least| level < least) || !self.outlet.is_open() {
             return;
         }
         let mut params = json!({ "level": level.word(), "data": data });
         if let (Some(logger), Some(fields)) = (logger, params.as_object_mut()) {
             fields.insert("logger".into(), logger.into());
         }
-        self.outlet.push(notification("notifications/message", &params.to_string()));
+        let message = notification("notifications/message", &params.to_string());
+        self.outlet.put(match self.in_session {
+            true => Emission::Log(level, message),
+            false => Emission::Message(message),
+        });
     }
 
     fn ask<'a>(&'a self, about: &'a str, questions: &'a Questions) -> ContextFuture<'a, Result<Answers, Unanswered>> {
@@ -101,34 +120,66 @@ impl CallContext for Context {
             }
             match &self.asking {
                 Asking::Never => Err(Unanswered::Gone),
-                Asking::Rounds(rounds) => rounds.ask(about, questions),
+                Asking::Rounds(rounds) => rounds.ask(about, questions).await,
                 Asking::Session(asking) => asking.ask(questions, &self.outlet).await,
                 Asking::Task(asking) => asking.ask(questions).await,
             }
         })
     }
 
+    fn undone(&self) -> ContextFuture<'_, ()> {
+        Box::pin(async {
+            if let Asking::Rounds(rounds) = &self.asking {
+                rounds.give_back().await;
+            }
+        })
+    }
+
     fn chunk<'a>(&'a self, text: &'a str) -> ContextFuture<'a, Result<(), NoChunks>> {
         Box::pin(async move {
-            let emission = Emission::Chunk(Bytes::copy_from_slice(text.as_bytes()));
+            if !self.outlet.takes_pieces() {
+                return Err(NoChunks::Unsupported);
+            }
+            let as_progress = self.progress_token.as_deref().filter(|_| self.outlet.is_open());
+            let emission = match as_progress {
+                Some(token) => {
+                    let bytes = self.pieces.hold(text, self.outlet.result_bytes());
+                    let message = Value::from(text);
+                    let params = format!("{{\"progressToken\":{token},\"progress\":{bytes},\"message\":{message}}}");
+                    Emission::Message(notification("notifications/progress", &params))
+                }
+                None => {
+                    self.pieces.stream();
+                    Emission::Chunk(Bytes::copy_from_slice(text.as_bytes()))
+                }
+            };
             self.outlet.send(emission).await.map_err(|_| NoChunks::Gone)
         })
     }
 
     fn notify(&self, change: &Change) {
-        let payload = match change {
-            Change::Tools => "tools".to_owned(),
-            Change::Prompts => "prompts".to_owned(),
-            Change::Resources => "resources".to_owned(),
-            Change::Resource(uri) => format!("resource {uri}"),
-        };
-        // A URI over the bus's limit is one nobody could subscribe to.
-        let _ = self.bus.publish(CHANGED, &payload);
+        publish(&self.bus, change);
     }
 
     fn cancelled(&self) -> ContextFuture<'_, ()> {
-        Box::pin(std::future::pending())
+        Box::pin(self.outlet.left())
     }
+
+    fn release_stream(&self) {
+        self.outlet.put(Emission::Release);
+    }
+}
+
+/// Tells all clients that wish to know of a change.
+pub(crate) fn publish(bus: &Bus, change: &Change) {
+    let payload = match change {
+        Change::Tools => "tools".to_owned(),
+        Change::Prompts => "prompts".to_owned(),
+        Change::Resources => "resources".to_owned(),
+        Change::Resource(uri) => format!("resource {uri}"),
+    };
+    // A URI over the bus's limit is one nobody could subscribe to.
+    let _ = bus.publish(CHANGED, &payload);
 }
 
 /// A notification as bytes; `params` is a JSON object.

@@ -3,27 +3,48 @@
 //! A transport reads the message, finds out who sends it ([`Client`]), makes an [`Outlet`] for what the client is told before the
 //! answer, and sends the answer this module gives.
 //!
-//! - `client`: who sends requests; `outlet`: what its client is told before the answer
-//! - `context`: a call's side of its client; `run`: tools, prompts, resources, completions
-//! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream
+//! - `client`: who sends requests; `outlet`: what its client is told before the answer; `driven`: a call driven by its reader
+//! - `context`: a call's side of its client; `plain`: of one that hears pieces of its result alone; `run`: tools, prompts, resources, completions
+//! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream;
+//!   `desk`: what both take of the process
+//! - `pieces`: results that are told while their call runs
+//! - `streams`: the open streams of a process; `wanted`: what one of them tells of
 //! - `listen`: streams of `subscriptions/listen`; `tasks`: the tasks extension; `session`: what a legacy session changes
+//! - `unasked`: the streams of a legacy session that no request asked for; `turn`: which of them speaks
+//! - `kept`: streams of legacy requests that can be fetched again; `frames`: server-sent events as bytes
 
 mod asking;
 mod client;
 mod context;
+mod desk;
+mod driven;
+pub(crate) mod frames;
+pub(crate) mod kept;
 mod listen;
 mod outlet;
+pub(crate) mod pieces;
+mod plain;
 mod rounds;
 mod run;
 mod session;
+mod streams;
 mod tasks;
+mod turn;
+pub(crate) mod unasked;
+mod wanted;
 
-use actix_web::web::Data;
-use task_mcp_mcp::{Method, Reply, Request};
+use actix_web::web::{Bytes, Data};
+use task_mcp_mcp::{Method, Reply, Request, Response, RpcError};
 
 pub(crate) use self::client::Client;
-pub(crate) use self::outlet::Outlet;
+pub(crate) use self::desk::Desk;
+pub(crate) use self::driven::{Driven, Step};
+pub(crate) use self::listen::too_many_streams;
+pub(crate) use self::outlet::{Emission, Outlet, Terms};
+pub(crate) use self::plain::Plain;
+pub(crate) use self::streams::{OpenEvents, OpenStream, Streams};
 use crate::app::App;
+use crate::sessions::Session;
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -31,12 +52,26 @@ pub(crate) struct Answered {
     pub(crate) reply: Reply,
     /// Whether it is the answer an earlier call with the same idempotency key got.
     pub(crate) replayed: bool,
+    /// What ends the result, if it was streamed up to the end of its text; the reply is none then.
+    pub(crate) tail: Option<Bytes>,
 }
 
 impl From<Reply> for Answered {
     fn from(reply: Reply) -> Self {
-        Self { reply, replayed: false }
+        Self { reply, replayed: false, tail: None }
     }
+}
+
+/// Takes a client's answer to a question it was asked in its session; what is wrong, if it is not taken.
+pub(crate) async fn take_answer(_app: &Data<App>, _session: &Session, _response: &Response<'_>) -> Result<(), Reply> {
+    let error = RpcError::invalid_request("the field `id` names no question of this server");
+    Err(Reply::error(None, &error))
+}
+
+/// Cancels a request of a session, wherever it is served; `request` is its id as JSON.
+pub(crate) fn cancel(app: &App, session: &Session, request: &str) {
+    // An id over the limit of the bus is one of a request that takes no notice.
+    let _ = app.state.bus().publish(&session.cancelled(), request);
 }
 
 /// Serves one request. Whoever drops the future takes the client's interest away: reads end, writes go on.
@@ -59,7 +94,7 @@ pub(crate) async fn serve(app: &Data<App>, request: &Request<'_>, client: &Clien
         Method::CancelTask(id) => tasks::cancel(app, request, client, id).await.into(),
         // Told above.
         Method::Initialize(_) | Method::Ping | Method::Discover | Method::List(_) => {
-            Reply::refusal(request, task_mcp_mcp::RpcError::internal("the answer is missing")).into()
+            Reply::refusal(request, RpcError::internal("the answer is missing")).into()
         }
     }
 }

@@ -1,38 +1,321 @@
-//! Questions that end a request: the client answers with the next one.
+//! Questions that end a request: the client answers with the next one, at any worker.
+//!
+//! Between two rounds the server remembers nothing: `requestState` holds, sealed, what was answered and what was asked. A client's
+//! responses count only for questions that its state says were asked, about the same state of things. A state is bound to
+//! principal, method, name and arguments, and ends with `tools.ask_timeout_s`.
+//!
+//! What writes takes answers with a state only, and each state once: it is used up when all answers are handed to the call, and given
+//! back when the call says that nothing was done, so that its client may send the round again. A call that is not run at all, as the
+//! repeat of one with an idempotency key, uses nothing up. What only reads takes responses without a state too.
 //!
 //! Source: specification 2026-07-28, "Multi Round-Trip Requests".
 
-use task_mcp_mcp::{Answers, Questions, Reply, Request, RpcError, Unanswered};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use task_mcp_mcp::sealed::{Keyring, Round, RoundCall, SealError, random_id};
+use task_mcp_mcp::{
+    Answers, Engine, Invocation, Method, Question, Questions, Reply, Request, RpcError, Unanswered, shown,
+};
+use task_mcp_scoreboard::unix_ms;
+use task_mcp_telemetry::QuestionOutcome;
+use task_mcp_tools::{arguments_digest, check_answer};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::client::Client;
-use crate::app::App;
+use super::desk::Desk;
+use crate::sessions::CLOCKS_DIFFER;
 
 /// What the client has answered so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rounds {
-    answers: Answers,
+    desk: Arc<Desk>,
+    /// Answers that came with earlier rounds.
+    earlier: BTreeMap<String, Kept>,
+    /// Responses of this round.
+    responses: Map<String, Value>,
+    takes: Takes,
+    /// What this round has taken, for the next one.
+    taken: Mutex<BTreeMap<String, Kept>>,
+    number: u32,
+}
+
+/// Which responses count.
+#[derive(Debug)]
+enum Takes {
+    /// None: what writes was not asked anything yet.
+    None,
+    /// All: what reads was sent answers in advance.
+    All,
+    /// Those to the questions of the state.
+    Asked {
+        open: Vec<String>,
+        /// What the questions are about.
+        about: String,
+        /// Of what writes.
+        once: Option<Once>,
+    },
+}
+
+/// A state that is used once.
+#[derive(Debug)]
+struct Once {
+    nonce: String,
+    /// For so long nobody else may use it.
+    ttl: Duration,
+    is_used: AsyncMutex<bool>,
+}
+
+/// An answer of an earlier round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Kept {
+    about: String,
+    answer: Value,
+}
+
+/// What a state holds beside its tag, as JSON.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Held {
+    answers: BTreeMap<String, Kept>,
+    open: Vec<String>,
 }
 
 impl Rounds {
-    /// The answers that are there; or what is to be asked.
-    pub(crate) fn ask(&self, about: &str, questions: &Questions) -> Result<Answers, Unanswered> {
-        let open = questions.filtered(|key| !self.answers.contains_key(key));
-        if open.is_empty() {
-            let asked = questions.iter().filter_map(|(key, _)| Some((key.to_owned(), self.answers.get(key)?.clone())));
-            return Ok(asked.collect());
+    /// What came with a request; `None` if it is of a method that asks nothing. `writes` tells whether it may change something.
+    ///
+    /// # Errors
+    /// The state or the responses are not accepted.
+    pub(crate) fn open(
+        desk: &Arc<Desk>,
+        keys: &Keyring,
+        request: &Request<'_>,
+        client: &Client,
+        writes: bool,
+    ) -> Result<Option<Self>, RpcError> {
+        let Some(call) = invocation(request) else { return Ok(None) };
+        let opened = Self::opened(desk, keys, request, call, client, writes);
+        if opened.is_err() {
+            desk.metrics.question(QuestionOutcome::Refused);
         }
-        Err(Unanswered::NotYet { about: about.to_owned(), questions: open })
+        opened.map(Some)
     }
 
-    /// The answer that asks.
+    fn opened(
+        desk: &Arc<Desk>,
+        keys: &Keyring,
+        request: &Request<'_>,
+        call: &Invocation<'_>,
+        client: &Client,
+        writes: bool,
+    ) -> Result<Self, RpcError> {
+        let responses = match call.responses {
+            None => Map::new(),
+            Some(raw) => serde_json::from_str(raw.get())
+                .map_err(|_| RpcError::invalid_params("the field `params.inputResponses` must be an object"))?,
+        };
+        let (desk, taken) = (Arc::clone(desk), Mutex::default());
+        let Some(state) = &call.state else {
+            let takes = if writes { Takes::None } else { Takes::All };
+            return Ok(Self { desk, earlier: BTreeMap::new(), responses, takes, taken, number: 1 });
+        };
+        let digest = digest(call)?;
+        let now_ms = unix_ms();
+        let bound = bound(request, call, client, &digest);
+        let round = keys.open_round(state.as_bytes(), bound, now_ms).map_err(|error| {
+            tracing::debug!(error = %error, "A state of a call was refused.");
+            refused(error)
+        })?;
+        let held: Held = serde_json::from_str(&round.answers).map_err(|_| refused(SealError::Form))?;
+        let once = writes.then(|| Once {
+            nonce: format!("round/{:032x}", u128::from_be_bytes(round.nonce)),
+            ttl: Duration::from_millis(round.expires_ms.saturating_sub(now_ms)).saturating_add(CLOCKS_DIFFER),
+            is_used: AsyncMutex::new(false),
+        });
+        let takes = Takes::Asked { open: held.open, about: round.document_tag, once };
+        Ok(Self { desk, earlier: held.answers, responses, takes, taken, number: round.number })
+    }
+
+    /// The answers that are there; or what is to be asked.
+    pub(crate) async fn ask(&self, about: &str, questions: &Questions) -> Result<Answers, Unanswered> {
+        let tag = tag(about);
+        let mut answers = Answers::new();
+        for (key, question) in questions.iter() {
+            if let Some(answer) = self.answer(key, &tag, question)? {
+                answers.insert(key.to_owned(), answer);
+            }
+        }
+        let open = questions.filtered(|key| !answers.contains_key(key));
+        if !open.is_empty() {
+            return Err(Unanswered::NotYet { about: about.to_owned(), questions: open });
+        }
+        self.use_up().await?;
+        Ok(answers)
+    }
+
+    /// The answer to one question, if there is one that counts.
+    fn answer(&self, key: &str, about: &str, question: &Question) -> Result<Option<Value>, Unanswered> {
+        let earlier = self.earlier.get(key).filter(|kept| kept.about == about);
+        // What was good for an earlier version of the tool may not be for this one: it is asked again.
+        let answer = match earlier.filter(|kept| check_answer(question, &kept.answer).is_ok()) {
+            Some(kept) => kept.answer.clone(),
+            None => {
+                let Some(response) = self.responses.get(key).filter(|_| self.counts(key, about)) else {
+                    return Ok(None);
+                };
+                check_answer(question, response).map_err(|problem| {
+                    self.desk.metrics.question(QuestionOutcome::Refused);
+                    Unanswered::Invalid(format!("the field `params.inputResponses.{}`: {problem}", shown(key)))
+                })?;
+                self.desk.metrics.question(QuestionOutcome::Answered);
+                response.clone()
+            }
+        };
+        self.taken().insert(key.to_owned(), Kept { about: about.to_owned(), answer: answer.clone() });
+        Ok(Some(answer))
+    }
+
+    fn counts(&self, key: &str, asked_about: &str) -> bool {
+        match &self.takes {
+            Takes::None => false,
+            Takes::All => true,
+            Takes::Asked { open, about, .. } => about == asked_about && open.iter().any(|open| open == key),
+        }
+    }
+
+    /// Uses the state up, before the call does anything by its answers.
+    async fn use_up(&self) -> Result<(), Unanswered> {
+        let Takes::Asked { once: Some(once), .. } = &self.takes else { return Ok(()) };
+        let mut is_used = once.is_used.lock().await;
+        if *is_used {
+            return Ok(());
+        }
+        match self.desk.nonces.use_once(&once.nonce, once.ttl).await {
+            Ok(true) => {
+                *is_used = true;
+                Ok(())
+            }
+            Ok(false) => {
+                self.desk.metrics.question(QuestionOutcome::Refused);
+                let text = "the field `params.requestState` was used before: look whether the call was done; to do it once more, send \
+                            it without `requestState` and `inputResponses`";
+                Err(Unanswered::Invalid(text.to_owned()))
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, "Whether the state of a call was used before is not known.");
+                Err(Unanswered::Unavailable)
+            }
+        }
+    }
+
+    /// Nothing was done: the state may be used again.
+    pub(crate) async fn give_back(&self) {
+        let Takes::Asked { once: Some(once), .. } = &self.takes else { return };
+        let mut is_used = once.is_used.lock().await;
+        // If it stays used, the client is asked once more.
+        if *is_used && self.desk.nonces.give_back(&once.nonce).await.is_ok() {
+            *is_used = false;
+        }
+    }
+
+    /// The answer that asks; the client has to answer within `lasts`.
     pub(crate) fn required(
         &self,
-        _app: &App,
+        engine: &Engine,
+        (keys, lasts): (&Keyring, Duration),
         request: &Request<'_>,
-        _client: &Client,
-        _about: &str,
-        _questions: &Questions,
+        client: &Client,
+        about: &str,
+        questions: &Questions,
     ) -> Reply {
-        Reply::refusal(request, RpcError::internal("questions cannot be asked"))
+        if let Some(missing) = questions.beyond(client.capabilities) {
+            return Reply::refusal(request, RpcError::missing_capability(missing));
+        }
+        match self.next((keys, lasts), request, client, about, questions) {
+            Ok(state) => {
+                questions.iter().for_each(|_| self.desk.metrics.question(QuestionOutcome::Asked));
+                let object = json!({ "inputRequests": questions.to_json(), "requestState": state });
+                Reply::of_object(engine, request, "input_required", object.to_string().as_bytes())
+            }
+            Err(error) => Reply::refusal(request, error),
+        }
     }
+
+    /// The state of the next round.
+    fn next(
+        &self,
+        (keys, lasts): (&Keyring, Duration),
+        request: &Request<'_>,
+        client: &Client,
+        about: &str,
+        questions: &Questions,
+    ) -> Result<String, RpcError> {
+        let call = invocation(request).ok_or_else(|| RpcError::internal("this method asks its client nothing"))?;
+        let digest = digest(call)?;
+        let answers = self.taken().clone();
+        let held = Held { answers, open: questions.iter().map(|(key, _)| key.to_owned()).collect() };
+        let unsealed = |error: SealError| match error {
+            SealError::TooLong { .. } => RpcError::invalid_params(format!(
+                "the call cannot be continued, because {error}: answer with less, or shorten what the call is about"
+            )),
+            _ => RpcError::internal("the call cannot be continued"),
+        };
+        let round = Round {
+            document_tag: tag(about),
+            answers: serde_json::to_string(&held).unwrap_or_default(),
+            nonce: random_id().map_err(unsealed)?,
+            expires_ms: unix_ms().saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+            number: self.number.saturating_add(1),
+        };
+        keys.seal_round(bound(request, call, client, &digest), &round).map_err(unsealed)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request runs, if that may ask: the specification names these three methods and no others.
+fn invocation<'r, 'a>(request: &'r Request<'a>) -> Option<&'r Invocation<'a>> {
+    match &request.method {
+        Method::CallTool(call) | Method::GetPrompt(call) | Method::ReadResource(call) => Some(call),
+        _ => None,
+    }
+}
+
+/// What a state is bound to.
+fn bound<'a>(
+    request: &Request<'_>,
+    call: &'a Invocation<'_>,
+    client: &'a Client,
+    arguments: &'a [u8; 32],
+) -> RoundCall<'a> {
+    let method = match &request.method {
+        Method::CallTool(_) => "tools/call",
+        Method::GetPrompt(_) => "prompts/get",
+        _ => "resources/read",
+    };
+    RoundCall { person: client.principal.person(), method, name: &call.name, arguments }
+}
+
+fn digest(call: &Invocation<'_>) -> Result<[u8; 32], RpcError> {
+    arguments_digest(call.arguments).ok_or_else(|| {
+        RpcError::invalid_params("the field `params.arguments` must be one JSON object without repeated keys")
+    })
+}
+
+/// What questions are about, at a length that any state has room for.
+fn tag(about: &str) -> String {
+    blake3::hash(about.as_bytes()).to_hex().to_string()
+}
+
+/// A client is told what to do, and not what gave it away.
+fn refused(error: SealError) -> RpcError {
+    let remedy = "send the call again without `requestState` and `inputResponses`";
+    RpcError::invalid_params(match error {
+        SealError::Expired => format!("the field `params.requestState` has expired (tools.ask_timeout_s): {remedy}"),
+        _ => format!("the field `params.requestState` is not what this call was answered with: {remedy}"),
+    })
 }

@@ -11,6 +11,7 @@ use super::Answered;
 use super::client::Client;
 use super::context::{Asking, Context};
 use super::outlet::Outlet;
+use super::pieces::{self, Told};
 use super::rounds::Rounds;
 use crate::app::App;
 
@@ -29,19 +30,31 @@ pub(crate) async fn tool(
         let text = format!("Unknown tool: {}; `tools/list` names the tools", shown(&invocation.name));
         return Reply::refusal(request, RpcError::invalid_params(text)).into();
     }
-    let context = Context::new(request, client, outlet, asking(request), app.state.bus());
+    let asking = match asking(app, request, client, !app.executor.is_read_only(&invocation.name)) {
+        Ok(asking) => asking,
+        Err(error) => return Reply::refusal(request, error).into(),
+    };
+    let context = Context::new(request, client, outlet, asking, app.state.bus());
     let call = Call::new(client.principal.clone())
         .with_idempotency(client.idempotency.clone())
         .with_context(Arc::clone(&context) as _);
     let Answer { outcome, replayed } = app.executor.execute(&call, &invocation.name, invocation.arguments).await;
+    let told = context.told();
+    if told == Told::Streamed {
+        let tail = pieces::tail(&outcome.map_err(Stop::into_error));
+        return Answered { reply: Reply::complete(&app.engine, request, 0, |_| {}), replayed, tail: Some(tail) };
+    }
     let reply = match outcome.or_else(|stop| match stop {
         Stop::Error(error) => Ok(error.to_result()),
         other => Err(other),
     }) {
-        Ok(result) => Reply::complete(&app.engine, request, result.size_hint(), |out| result.write_fields(out)),
+        Ok(result) => {
+            let result = pieces::with_text(result, told);
+            Reply::complete(&app.engine, request, result.size_hint(), |out| result.write_fields(out))
+        }
         Err(stop) => stopped(app, request, client, &context, stop),
     };
-    Answered { reply, replayed }
+    Answered { reply, replayed, tail: None }
 }
 
 /// `prompts/get`.
@@ -102,7 +115,11 @@ async fn method(
     arguments: &str,
     freshness: Option<Freshness>,
 ) -> Answered {
-    let context = Context::new(request, client, outlet, asking(request), app.state.bus());
+    let asking = match asking(app, request, client, false) {
+        Ok(asking) => asking,
+        Err(error) => return Reply::refusal(request, error).into(),
+    };
+    let context = Context::new(request, client, outlet, asking, app.state.bus());
     let call = Call::new(client.principal.clone()).with_context(Arc::clone(&context) as _);
     match app.executor.execute(&call, name, arguments).await.outcome {
         Ok(result) => {
@@ -116,12 +133,16 @@ async fn method(
     }
 }
 
-/// How the client of a request can be asked.
-fn asking(request: &Request<'_>) -> Asking {
-    match request.era {
-        Era::Modern => Asking::Rounds(Rounds::default()),
+/// How the client of a request can be asked; `writes` tells whether what is run may change something.
+///
+/// # Errors
+/// What came with the request to continue an earlier one is not accepted.
+fn asking(app: &App, request: &Request<'_>, client: &Client, writes: bool) -> Result<Asking, RpcError> {
+    Ok(match request.era {
+        Era::Modern => Rounds::open(&app.desk, &app.sessions.terms().keys, request, client, writes)?
+            .map_or(Asking::Never, Asking::Rounds),
         Era::Legacy => Asking::Never,
-    }
+    })
 }
 
 /// What is answered when there is no result.
@@ -136,7 +157,10 @@ fn stopped(app: &App, request: &Request<'_>, client: &Client, context: &Context,
             Reply::refusal(request, error)
         }
         Stop::NeedsInput { about, questions } => match context.rounds() {
-            Some(rounds) => rounds.required(app, request, client, &about, &questions),
+            Some(rounds) => {
+                let (terms, lasts) = (app.sessions.terms(), app.live.load().limits.ask_timeout);
+                rounds.required(&app.engine, (&terms.keys, lasts), request, client, &about, &questions)
+            }
             None => Reply::refusal(request, RpcError::internal("the client cannot be asked")),
         },
         Stop::Error(error) => {

@@ -3,6 +3,7 @@
 //! Source: `io.modelcontextprotocol/tasks`, revision 2026-07-28.
 
 use actix_web::web::Data;
+use serde_json::Value;
 use task_mcp_mcp::{Answers, Capability, Questions, Reply, Request, RpcError, Unanswered};
 
 use super::client::Client;
@@ -17,6 +18,11 @@ impl TaskAsking {
     pub(crate) async fn ask(&self, _questions: &Questions) -> Result<Answers, Unanswered> {
         Err(Unanswered::Unavailable)
     }
+}
+
+/// The task of that id as its client is told of it, without being asked; `None` if it is none of this client's.
+pub(crate) async fn detailed(_app: &Data<App>, _client: &Client, _id: &str) -> Option<Value> {
+    None
 }
 
 /// `tasks/get`.

@@ -1,26 +1,48 @@
 //! `POST /mcp`: JSON-RPC, or the seed's dialect when the body is one of it.
+//!
+//! An answer is one JSON object if it is there before anything else is to be told. Else, if its client takes events, it becomes a
+//! stream: as soon as the call tells something, or after one heartbeat, so that whatever lies between sees that it lives.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Data, Payload};
+use actix_web::http::Version;
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use task_mcp_mcp::{Reply, RequestHeaders, Route, RpcError, code};
+use serde_json::value::RawValue;
+use task_mcp_mcp::{
+    Era, Given, HeaderLookup, Method, Notification, Reply, Request, RequestHeaders, Revision, Route, RpcError, code,
+};
+use task_mcp_telemetry::StreamKind;
 use task_mcp_tools::Principal;
+use tokio::time::sleep;
 
 use crate::app::App;
-use crate::exchange::{Answered, Client, Outlet, serve as serve_request};
+use crate::connections::entry::Entry;
+use crate::connections::serve::client_address;
+use crate::exchange::kept::{Kept, Levels, cancels};
+use crate::exchange::{
+    Answered, Client, Driven, Emission, Outlet, Step, Terms, cancel, pieces, serve as serve_request, take_answer,
+};
 use crate::live::Live;
 use crate::public::body::{drain_small, read_json};
+use crate::public::events::{Framing, Telling};
 use crate::public::once::{REPLAYED, idempotency_key};
 use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{Form, REQUEST_ID, Refusal, own_request_id, single};
 use crate::public::seed;
+use crate::public::session::{SESSION_ID, begin, is_modern, session_of};
+use crate::sessions::Session;
 
-const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+pub(crate) const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
-/// Serves one message. Every answer is one JSON object: nothing that exists so far needs a stream.
+/// Serves one message.
 pub(crate) async fn post(request: HttpRequest, mut payload: Payload, app: Data<App>) -> HttpResponse {
     let live = app.live.load_full();
     match admit(&request, &app, &live).await {
@@ -46,33 +68,308 @@ async fn serve(
         Ok(body) => body,
         Err(refusal) => return refusal.respond(request, form),
     };
-    let headers = match protocol_headers(request) {
+    let others = Others(request.headers());
+    let headers = match protocol_headers(request, &others) {
         Ok(headers) => headers,
         Err(refusal) => return refusal.respond(request, form),
     };
     // A client of MCP says so in its headers; a body without them may be of the other dialect.
     if headers.protocol_version.is_none() && (form == Form::Plain || seed::is_seed(&body)) {
-        return seed::respond_ndjson(request, app, principal, &body);
+        return seed::respond_ndjson(request, app, principal, &body, live);
     }
-    match app.engine.route(&body, &headers) {
-        Route::Reply(reply) => respond(request, reply),
-        Route::Notification(_) => HttpResponse::Accepted().finish(),
-        Route::Response(_) => {
-            let error = RpcError::invalid_request("the field `id` names no question of this server");
-            respond(request, Reply::error(None, &error))
+    let session = match is_modern(headers.protocol_version) {
+        true => None,
+        false => match session_of(request, &app, &principal).await {
+            Ok(session) => session,
+            Err(response) => return response,
+        },
+    };
+    let events = accepts_events(request);
+    let (outlet, emissions) = match request.version() > Version::HTTP_10 {
+        true => {
+            let (outlet, emissions) = Outlet::open(Terms {
+                waiting_bytes: live.limits.stream_buffer_bytes,
+                messages: events,
+                result_bytes: live.limits.response_bytes,
+                connection: request.conn_data::<Arc<Entry>>().cloned(),
+            });
+            (outlet, Some(emissions))
         }
-        Route::Batch(_) => {
-            let error =
-                RpcError::invalid_request("a batch is not supported: send each message as a request of its own");
-            respond(request, Reply::error(None, &error))
+        // A stream has no length, and HTTP/1.0 has no chunks (RFC 9112, section 6.1).
+        false => (Outlet::closed(), None),
+    };
+    let call = Message {
+        app: app.clone(),
+        request: request.clone(),
+        address: client_address_of(request, live),
+        principal,
+        session: session.clone(),
+        outlet,
+        body: body.clone(),
+    };
+    let Some(emissions) = emissions else { return respond_served(request, call.run().await) };
+    let mut driven = Driven::new(Box::pin(call.run()), emissions);
+    // Mostly the answer is there at once.
+    let first = match std::future::poll_fn(|cx| Poll::Ready(driven.poll_step(cx))).await {
+        Poll::Ready(Step::Done(served)) => return respond_served(request, served),
+        Poll::Ready(Step::Emitted(emission)) => Some(emission),
+        Poll::Ready(Step::Ended) | Poll::Pending => None,
+    };
+    let waiting = Waiting { request, app: &app, live, body: &body, session, events };
+    Box::pin(waiting.wait(driven, first)).await
+}
+
+/// A message with all that is needed to serve it.
+struct Message {
+    app: Data<App>,
+    request: HttpRequest,
+    address: Option<IpAddr>,
+    principal: Principal,
+    session: Option<Session>,
+    outlet: Outlet,
+    body: Bytes,
+}
+
+/// What came of a message.
+enum Served {
+    Answer(Answered),
+    /// The answer, and the session that began.
+    Begun(Reply, HeaderValue),
+    /// There is nothing to answer.
+    Accepted,
+    Refused(Refusal),
+}
+
+impl From<Reply> for Served {
+    fn from(reply: Reply) -> Self {
+        Self::Answer(reply.into())
+    }
+}
+
+impl Served {
+    /// The answer on a stream, which has sent its headers.
+    fn into_answer(self) -> Answered {
+        match self {
+            Self::Answer(answered) => answered,
+            Self::Begun(reply, _) => reply.into(),
+            Self::Accepted | Self::Refused(_) => {
+                Reply::error(None, &RpcError::internal("the message has no answer")).into()
+            }
         }
-        Route::Request(asked) => {
-            let key = match idempotency_key(request, asked.idempotency_key.as_deref()) {
-                Ok(key) => key,
-                Err(refusal) => return refusal.respond(request, form),
+    }
+}
+
+impl Message {
+    async fn run(self) -> Served {
+        let others = Others(self.request.headers());
+        let headers = match protocol_headers(&self.request, &others) {
+            Ok(headers) => headers,
+            Err(refusal) => return Served::Refused(refusal),
+        };
+        match self.app.engine.route(&self.body, &headers) {
+            Route::Reply(reply) => reply.into(),
+            Route::Notification(Notification::Cancelled(id)) => {
+                if let Some(session) = &self.session {
+                    cancel(&self.app, session, id);
+                }
+                Served::Accepted
+            }
+            Route::Notification(Notification::Other) => Served::Accepted,
+            Route::Response(response) => match &self.session {
+                Some(session) => match take_answer(&self.app, session, &response).await {
+                    Ok(()) => Served::Accepted,
+                    Err(reply) => reply.into(),
+                },
+                None => {
+                    let text = "the field `id` names no question of this server: send the header Mcp-Session-Id of the session \
+                                that was asked";
+                    Reply::error(None, &RpcError::invalid_request(text)).into()
+                }
+            },
+            Route::Request(asked) => self.answer(&asked, &self.outlet).await,
+            Route::Batch(messages) => self.batch(&headers, &messages).await,
+        }
+    }
+
+    async fn answer(&self, asked: &Request<'_>, outlet: &Outlet) -> Served {
+        let idempotency = match idempotency_key(&self.request, asked.idempotency_key.as_deref()) {
+            Ok(key) => key,
+            Err(refusal) => return Served::Refused(refusal),
+        };
+        let mut client = Client::of_request(self.principal.clone(), asked);
+        if asked.era == Era::Legacy
+            && let Some(session) = &self.session
+        {
+            client = client.in_session(session.clone());
+        }
+        client.idempotency = idempotency;
+        client.address = self.address;
+        let answered = serve_request(&self.app, asked, &client, outlet).await;
+        match &asked.method {
+            Method::Initialize(handshake) => match begin(&self.app, &self.principal, handshake) {
+                Ok(id) => Served::Begun(answered.reply, id),
+                Err(error) => Reply::error(Some(asked.id), &error).into(),
+            },
+            _ => Served::Answer(answered),
+        }
+    }
+
+    /// A batch: one list of the answers to those of its messages that are requests, in their order.
+    async fn batch(&self, headers: &RequestHeaders<'_>, messages: &[&RawValue]) -> Served {
+        let revision = self.session.as_ref().map(|session| session.sealed.revision);
+        let named = headers.protocol_version.and_then(|version| Revision::parse(version.trim()));
+        if revision.or(named) != Some(Revision::V2025_03_26) {
+            return Route::unexpected_batch().into();
+        }
+        let mut answers: Vec<Bytes> = Vec::new();
+        for message in messages {
+            match self.app.engine.route(message.get().as_bytes(), headers) {
+                Route::Request(asked) => match self.answer(&asked, &Outlet::closed()).await {
+                    Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _) => answers.push(reply.body),
+                    Served::Accepted => {}
+                    refused @ Served::Refused(_) => return refused,
+                },
+                Route::Reply(reply) => answers.push(reply.body),
+                Route::Notification(Notification::Cancelled(id)) => {
+                    if let Some(session) = &self.session {
+                        cancel(&self.app, session, id);
+                    }
+                }
+                Route::Response(response) => {
+                    if let Some(session) = &self.session
+                        && let Err(reply) = take_answer(&self.app, session, &response).await
+                    {
+                        answers.push(reply.body);
+                    }
+                }
+                Route::Notification(Notification::Other) | Route::Batch(_) => {}
+            }
+        }
+        if answers.is_empty() {
+            return Served::Accepted;
+        }
+        let list = [b"[".as_slice(), &answers.join(&b','), b"]"].concat();
+        Reply { status: 200, error_code: None, body: list.into() }.into()
+    }
+}
+
+/// A request whose answer is not there at once.
+struct Waiting<'a> {
+    request: &'a HttpRequest,
+    app: &'a Data<App>,
+    live: &'a Live,
+    body: &'a Bytes,
+    session: Option<Session>,
+    /// Whether the client takes events.
+    events: bool,
+}
+
+/// What a stream has to know of the request it answers.
+struct Facts {
+    id: String,
+    /// The beginning of its result, should that come in pieces.
+    head: Bytes,
+    is_listen: bool,
+}
+
+impl Waiting<'_> {
+    async fn wait(self, mut driven: Driven<Served>, mut first: Option<Emission>) -> HttpResponse {
+        let facts = self.facts();
+        let mut cancelled =
+            self.session.as_ref().map(|session| self.app.state.bus().subscribe(&[&session.cancelled()]));
+        let mut levels = self.session.clone().map(Levels::new);
+        let mut heartbeat = pin!(sleep(self.live.limits.heartbeat));
+        loop {
+            if let Some(emission) = first.take() {
+                let is_told = match (&emission, &mut levels) {
+                    (Emission::Log(level, _), Some(levels)) => levels.admit(self.app, *level).await,
+                    (Emission::Release, levels) => levels.is_some() && self.events,
+                    _ => true,
+                };
+                if is_told {
+                    return self.tell(driven, Some(emission), facts, cancelled);
+                }
+            }
+            let heard = async {
+                match &mut cancelled {
+                    Some(cancelled) => cancelled.next().await,
+                    None => std::future::pending().await,
+                }
             };
-            let client = Client { idempotency: key, ..Client::of_request(principal, &asked) };
-            let Answered { reply, replayed } = serve_request(&app, &asked, &client, &Outlet::closed()).await;
+            tokio::select! {
+                biased;
+                step = driven.step() => match step {
+                    Step::Emitted(emission) => first = Some(emission),
+                    Step::Done(served) => return respond_served(self.request, served),
+                    Step::Ended => {
+                        let error = RpcError::internal("the call has ended without an answer");
+                        return respond(self.request, Reply::error(None, &error));
+                    }
+                },
+                () = &mut heartbeat, if self.events => return self.tell(driven, None, facts, cancelled),
+                heard = heard => {
+                    if cancels(&heard, &facts.id) {
+                        // Who cancels a request gets no answer to it (specification 2025-11-25, "Cancellation").
+                        return HttpResponse::Accepted().finish();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers with what the call tells from now on.
+    fn tell(
+        self,
+        driven: Driven<Served>,
+        first: Option<Emission>,
+        facts: Facts,
+        cancelled: Option<task_mcp_state::Subscription>,
+    ) -> HttpResponse {
+        let Facts { id, head, is_listen } = facts;
+        let driven = driven.map(Served::into_answer);
+        let heartbeat = self.live.limits.heartbeat;
+        let kind = (!is_listen).then_some(StreamKind::Request);
+        let as_object = !self.events || matches!(first, Some(Emission::Chunk(_)));
+        let telling = match (self.session, cancelled) {
+            (Some(session), Some(cancelled)) if !as_object => {
+                let (frames, emissions) = Outlet::open(Terms {
+                    waiting_bytes: self.live.limits.stream_buffer_bytes,
+                    messages: true,
+                    result_bytes: 0,
+                    connection: self.request.conn_data::<Arc<Entry>>().cloned(),
+                });
+                let levels = Levels::new(session.clone());
+                let app = self.app.clone();
+                let kept = Kept { app, session, request: id, driven, head: head.clone(), cancelled, frames, levels };
+                kept.start(first);
+                let (driven, framing) = (Driven::filled(emissions), Framing::Events);
+                Telling { driven, first: None, framing, head, kind, heartbeat }
+            }
+            _ => {
+                let framing = if as_object { Framing::Object } else { Framing::Events };
+                Telling { driven, first, framing, head, kind, heartbeat }
+            }
+        };
+        telling.respond(self.request, self.app)
+    }
+
+    /// The request is read again: only the few that become streams pay for it.
+    fn facts(&self) -> Facts {
+        let others = Others(self.request.headers());
+        if let Ok(headers) = protocol_headers(self.request, &others)
+            && let Route::Request(asked) = self.app.engine.route(self.body, &headers)
+        {
+            let id = asked.id.as_json().to_owned();
+            let is_listen = matches!(asked.method, Method::Listen(_));
+            return Facts { id, head: pieces::head(&self.app.engine, &asked), is_listen };
+        }
+        Facts { id: String::new(), head: Bytes::new(), is_listen: false }
+    }
+}
+
+fn respond_served(request: &HttpRequest, served: Served) -> HttpResponse {
+    match served {
+        Served::Answer(Answered { reply, replayed, .. }) => {
             let mut response = respond(request, reply);
             if replayed {
                 let (name, value) = REPLAYED;
@@ -80,10 +377,17 @@ async fn serve(
             }
             response
         }
+        Served::Begun(reply, id) => {
+            let mut response = respond(request, reply);
+            response.headers_mut().insert(SESSION_ID, id);
+            response
+        }
+        Served::Accepted => HttpResponse::Accepted().finish(),
+        Served::Refused(refusal) => refusal.respond(request, form_of(request.headers())),
     }
 }
 
-fn respond(request: &HttpRequest, reply: Reply) -> HttpResponse {
+pub(crate) fn respond(request: &HttpRequest, reply: Reply) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, "application/json"));
@@ -103,12 +407,62 @@ fn form_of(headers: &HeaderMap) -> Form {
     }
 }
 
-fn protocol_headers(request: &HttpRequest) -> Result<RequestHeaders<'_>, Refusal> {
+/// Whether a client takes a stream of events: it has to name them, as the specification wants it, for whoever accepts just anything
+/// mostly expects one object.
+pub(crate) fn accepts_events(request: &HttpRequest) -> bool {
+    request.headers().get_all(ACCEPT).filter_map(|accept| accept.to_str().ok()).any(names_events)
+}
+
+fn names_events(accept: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"));
+        named && !parts.any(|part| part.eq_ignore_ascii_case("q=0") || part.eq_ignore_ascii_case("q=0.0"))
+    })
+}
+
+/// Where everybody is anonymous, addresses are what can be told apart.
+pub(crate) fn client_address_of(request: &HttpRequest, live: &Live) -> Option<IpAddr> {
+    request.peer_addr().filter(|_| !live.access.needs_token()).map(client_address)
+}
+
+/// All headers of a request, for those that repeat an argument.
+#[derive(Debug)]
+struct Others<'a>(&'a HeaderMap);
+
+impl HeaderLookup for Others<'_> {
+    fn given(&self, name: &str) -> Given<'_> {
+        let mut values = self.0.get_all(name);
+        match (values.next(), values.next()) {
+            (None, _) => Given::Nothing,
+            (Some(value), None) => Given::Once(value.as_bytes()),
+            (Some(_), Some(_)) => Given::Repeated,
+        }
+    }
+}
+
+fn protocol_headers<'a>(request: &'a HttpRequest, others: &'a Others<'_>) -> Result<RequestHeaders<'a>, Refusal> {
     let text = |name| Ok(single(request, name)?.map(|value| value.to_str().unwrap_or_default()));
     let mismatch = |refusal: Refusal| refusal.with_rpc_code(code::HEADER_MISMATCH);
     Ok(RequestHeaders {
         protocol_version: text(PROTOCOL_VERSION).map_err(mismatch)?,
         method: text(METHOD).map_err(mismatch)?,
         name: text(NAME).map_err(mismatch)?,
+        others: Some(others),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_names_events_gets_them() {
+        for good in ["text/event-stream", "application/json, text/event-stream", "Text/Event-Stream;q=0.5"] {
+            assert!(names_events(good), "{good}");
+        }
+        for bad in ["", "*/*", "application/json", "text/event-stream;q=0", "text/event-streams"] {
+            assert!(!names_events(bad), "{bad}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! - `body`: reading a body within its limits
 //! - `refusal`: what is told when a request is refused, in the form of its dialect
 //! - `mcp`: `POST /mcp`; JSON-RPC, or the seed's dialect when the body is one of it
+//! - `session`: `GET` and `DELETE /mcp`, and the session of a request; `events`: answers that are sent while their call runs
 //! - `once`: the idempotency key of a request
 //! - `seed`: the seed's dialect: NDJSON on `/mcp`, server-sent events on `/sse`
 //! - `health`: `/healthz`, `/readyz`, `/health`
@@ -15,12 +16,14 @@ pub(crate) mod about;
 pub(crate) mod access;
 pub(crate) mod accounting;
 mod body;
+mod events;
 mod health;
 mod mcp;
 mod once;
 mod rate;
 mod refusal;
 mod seed;
+mod session;
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -30,7 +33,13 @@ use crate::public::refusal::{Form, Refusal};
 /// The routes of the public endpoint.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/mcp").route(web::post().to(mcp::post)).default_service(web::to(only_post)))
+        .service(
+            web::resource("/mcp")
+                .route(web::post().to(mcp::post))
+                .route(web::get().to(session::get))
+                .route(web::delete().to(session::delete))
+                .default_service(web::to(only_mcp)),
+        )
         .service(web::resource("/sse").route(web::post().to(seed::post_sse)).default_service(web::to(only_post)))
         .service(readable("/healthz", web::get().to(health::healthz), web::head().to(health::healthz)))
         .service(readable("/readyz", web::get().to(health::readyz), web::head().to(health::readyz)))
@@ -41,6 +50,10 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 
 fn readable(path: &str, get: actix_web::Route, head: actix_web::Route) -> actix_web::Resource {
     web::resource(path).route(get).route(head).default_service(web::to(only_get))
+}
+
+async fn only_mcp(request: HttpRequest) -> HttpResponse {
+    method_not_allowed(&request, &[Method::POST, Method::GET, Method::DELETE])
 }
 
 async fn only_post(request: HttpRequest) -> HttpResponse {

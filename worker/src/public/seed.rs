@@ -6,23 +6,27 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::Version;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use actix_web_lab::sse;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use task_mcp_mcp::{CallResult, json_string};
-use task_mcp_telemetry::Metrics;
 use task_mcp_tools::{Call, Principal, Stop, ToolError};
 
 use crate::app::App;
+use crate::connections::entry::Entry;
+use crate::exchange::{Driven, Emission, OpenEvents, Outlet, Plain, Step, Terms};
+use crate::live::Live;
 use crate::public::body::{drain_small, read_json};
+use crate::public::events::{NOT_KEPT, X_ACCEL_BUFFERING};
 use crate::public::once::idempotency_key;
 use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{API_VERSION, Form, REQUEST_ID, Refusal, request_id};
@@ -60,14 +64,20 @@ pub(crate) async fn post_sse(request: HttpRequest, mut payload: Payload, app: Da
         Err(refusal) => Err(refusal),
     };
     let response = match asked {
-        Ok(asked) => respond_sse(&request, app, asked, live.limits.heartbeat),
+        Ok(asked) => respond_sse(&request, app, asked, &live),
         Err(refusal) => refusal.respond(&request, Form::Plain),
     };
     tell(standing, response)
 }
 
-/// Answers a body that [`is_seed`] with NDJSON lines: start, result or error, end.
-pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, principal: Principal, body: &[u8]) -> HttpResponse {
+/// Answers a body that [`is_seed`] with NDJSON lines: start, pieces of the result as they come, result or error, end.
+pub(crate) fn respond_ndjson(
+    request: &HttpRequest,
+    app: Data<App>,
+    principal: Principal,
+    body: &[u8],
+    live: &Live,
+) -> HttpResponse {
     let asked = match Asked::read(request, body, &app, principal) {
         Ok(asked) => asked,
         Err(refusal) => return refusal.respond(request, Form::Plain),
@@ -77,26 +87,17 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, principal: P
         Timestamp::now().as_millisecond(),
         literal(&asked.tool),
     );
-    let outcome = async move {
-        let outcome =
-            app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome.map_err(Stop::into_error);
-        let ts = Timestamp::now().as_millisecond();
-        let mut lines = match outcome {
-            Ok(result) => {
-                let mut line = format!("{{\"type\":\"result\",\"ts\":{ts},\"result\":").into_bytes();
-                write_result(&result, &mut line);
-                line
-            }
-            Err(error) => {
-                let mut line = format!("{{\"type\":\"error\",\"ts\":{ts},\"error\":").into_bytes();
-                line.extend_from_slice(&error.to_json());
-                line
-            }
-        };
-        lines.extend_from_slice(format!("}}\n{{\"type\":\"end\",\"ts\":{ts}}}\n").as_bytes());
-        Bytes::from(lines)
-    };
-    let lines = stream::once(async { Bytes::from(start) }).chain(stream::once(outcome)).map(Ok::<_, Infallible>);
+    let steps = asked.run(request, app, live).map(|step| match step {
+        Step::Emitted(Emission::Chunk(piece)) => {
+            let ts = Timestamp::now().as_millisecond();
+            let piece = literal(&String::from_utf8_lossy(&piece));
+            Bytes::from(format!("{{\"type\":\"chunk\",\"ts\":{ts},\"chunk\":{piece}}}\n"))
+        }
+        Step::Done(outcome) => last_lines(outcome),
+        Step::Emitted(_) | Step::Ended => Bytes::new(),
+    });
+    let lines = stream::once(async { Bytes::from(start) }).chain(steps);
+    let lines = lines.filter(|line| std::future::ready(!line.is_empty())).map(Ok::<_, Infallible>);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/x-ndjson"))
         .insert_header((CACHE_CONTROL, "no-cache"))
@@ -104,53 +105,59 @@ pub(crate) fn respond_ndjson(request: &HttpRequest, app: Data<App>, principal: P
         .streaming(lines)
 }
 
-/// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; then the one event.
-fn respond_sse(request: &HttpRequest, app: Data<App>, asked: Asked, heartbeat: Duration) -> HttpResponse {
+/// The lines that end an answer.
+fn last_lines(outcome: Result<CallResult, ToolError>) -> Bytes {
+    let ts = Timestamp::now().as_millisecond();
+    let mut lines = match outcome {
+        Ok(result) => {
+            let mut line = format!("{{\"type\":\"result\",\"ts\":{ts},\"result\":").into_bytes();
+            write_result(&result, &mut line);
+            line
+        }
+        Err(error) => {
+            let mut line = format!("{{\"type\":\"error\",\"ts\":{ts},\"error\":").into_bytes();
+            line.extend_from_slice(&error.to_json());
+            line
+        }
+    };
+    lines.extend_from_slice(format!("}}\n{{\"type\":\"end\",\"ts\":{ts}}}\n").as_bytes());
+    lines.into()
+}
+
+/// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; pieces of the result as they come; then the one event
+/// that ends the stream.
+fn respond_sse(request: &HttpRequest, app: Data<App>, asked: Asked, live: &Live) -> HttpResponse {
     let id = request_id(request);
     let event_id = id.to_str().unwrap_or_default().to_owned();
-    let open = OpenStream::new(&app);
+    let open = OpenEvents::new(&app);
     let opening = format!("keep-alive {}", Timestamp::now().as_millisecond());
-    let outcome = async move {
-        let _open = open;
-        let (started, started_at) = (Instant::now(), Timestamp::now());
-        let outcome =
-            app.executor.execute(&asked.call, &asked.tool, &asked.input).await.outcome.map_err(Stop::into_error);
-        let (name, data) = event(&asked.tool, &outcome, started_at, started.elapsed());
-        sse::Data::new(data).event(name).id(event_id).into()
-    };
+    let (started, started_at, tool) = (Instant::now(), Timestamp::now(), asked.tool.clone());
+    let events = asked.run(request, app, live).filter_map(move |step| {
+        let _open = &open;
+        let event = match step {
+            Step::Emitted(Emission::Chunk(piece)) => {
+                let (tool, piece) = (literal(&tool), literal(&String::from_utf8_lossy(&piece)));
+                let data = format!("{{\"apiVersion\":\"{API_VERSION}\",\"tool\":{tool},\"chunk\":{piece}}}");
+                Some(sse::Data::new(data).event("chunk").into())
+            }
+            Step::Done(outcome) => {
+                let (name, data) = event(&tool, &outcome, started_at, started.elapsed());
+                Some(sse::Data::new(data).event(name).id(event_id.clone()).into())
+            }
+            Step::Emitted(_) | Step::Ended => None,
+        };
+        std::future::ready(event)
+    });
     let opening = stream::once(async { sse::Event::Comment(opening.into()) });
-    let events = opening.chain(stream::once(outcome)).map(Ok::<_, Infallible>);
-    let mut response = sse::Sse::from_stream(Box::pin(events)).with_keep_alive(heartbeat).respond_to(request);
+    let events = opening.chain(events).map(Ok::<_, Infallible>);
+    let mut response =
+        sse::Sse::from_stream(Box::pin(events)).with_keep_alive(live.limits.heartbeat).respond_to(request);
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    for (name, value) in [NOT_KEPT, X_ACCEL_BUFFERING] {
+        headers.insert(name, value);
+    }
     headers.insert(actix_web::http::header::HeaderName::from_static(REQUEST_ID), id);
     response
-}
-
-/// Tells nginx not to hold events back.
-const X_ACCEL_BUFFERING: actix_web::http::header::HeaderName =
-    actix_web::http::header::HeaderName::from_static("x-accel-buffering");
-
-/// Counts an open event stream for as long as it lives.
-struct OpenStream {
-    metrics: Metrics,
-    seat: task_mcp_scoreboard::Seat,
-}
-
-impl OpenStream {
-    fn new(app: &App) -> Self {
-        app.metrics.sse_active.add(1);
-        app.seat.stream_opened();
-        Self { metrics: app.metrics.clone(), seat: app.seat.clone() }
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.metrics.sse_active.add(-1);
-        self.seat.stream_closed();
-    }
 }
 
 /// A stream has no length, and HTTP/1.0 has no chunks (RFC 9112, section 6.1).
@@ -219,6 +226,32 @@ impl Asked {
         }
         let call = Call::new(principal).with_idempotency(idempotency_key(request, None)?);
         Ok(Self { call, tool, input: input.to_owned() })
+    }
+}
+
+impl Asked {
+    /// Runs the call: what it tells, and at last its outcome. Whoever does not read on takes the call along.
+    fn run(
+        self,
+        request: &HttpRequest,
+        app: Data<App>,
+        live: &Live,
+    ) -> impl Stream<Item = Step<Result<CallResult, ToolError>>> + 'static + use<> {
+        let (outlet, emissions) = Outlet::open(Terms {
+            waiting_bytes: live.limits.stream_buffer_bytes,
+            messages: false,
+            result_bytes: 0,
+            connection: request.conn_data::<Arc<Entry>>().cloned(),
+        });
+        let Self { call, tool, input } = self;
+        let call = call.with_context(Plain::context(outlet, app.state.bus()));
+        let run = async move { app.executor.execute(&call, &tool, &input).await.outcome.map_err(Stop::into_error) };
+        stream::unfold(Some(Driven::new(Box::pin(run), emissions)), |driven| async move {
+            let mut driven = driven?;
+            let step = driven.step().await;
+            let more = matches!(step, Step::Emitted(_)).then_some(driven);
+            Some((step, more))
+        })
     }
 }
 

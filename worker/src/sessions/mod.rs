@@ -29,8 +29,9 @@ use self::seen::Seen;
 /// How long a process waits before it says again what could not be written.
 const RETRY_MS: u64 = 5_000;
 
-/// By how much the clocks of two machines may differ: for so long after its end, a session that was ended stays so.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
+/// By how much the clocks of two machines may differ: for so long after its end, a session that was ended stays so, and the state of a
+/// call that was used stays used.
+pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
 
 /// What a session may be used with and for how long: what changes with the settings.
 #[derive(Debug, Clone)]
@@ -66,6 +67,16 @@ impl Session {
     /// The topic on the bus under which it is told that the session changed: its streams look again.
     pub(crate) fn changed(&self) -> String {
         format!("{}/changed", self.name)
+    }
+
+    /// The topic on the bus under which its requests are cancelled; the payload is the id of one, as JSON.
+    pub(crate) fn cancelled(&self) -> String {
+        format!("{}/cancelled", self.name)
+    }
+
+    /// The topic on the bus under which its streams settle which of them speaks.
+    pub(crate) fn turns(&self) -> String {
+        format!("{}/turns", self.name)
     }
 
     /// Names it in the state and on the bus: `session/<id as hexadecimal>`.

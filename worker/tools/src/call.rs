@@ -6,6 +6,7 @@ use serde_json::Value;
 use task_mcp_mcp::{Answers, CallContext, Capability, Change, LogLevel, NoChunks, Nobody, Questions};
 
 use crate::idempotency::IdempotencyKey;
+use crate::patience::Patience;
 use crate::principal::Principal;
 use crate::stop::Stop;
 
@@ -16,6 +17,10 @@ pub struct Call {
     pub principal: Principal,
     idempotency: Option<IdempotencyKey>,
     context: Arc<dyn CallContext>,
+    /// How long it may take, if that is limited: the time in which its client is asked, or reads a piece, does not count.
+    patience: Option<Arc<Patience>>,
+    /// Whether others get the same result: then nobody can be asked.
+    together: bool,
 }
 
 impl std::fmt::Debug for Call {
@@ -28,7 +33,7 @@ impl Call {
     /// A call of this principal, without idempotency key, whose client hears nothing but its result.
     pub fn new(principal: Principal) -> Self {
         static NOBODY: LazyLock<Arc<dyn CallContext>> = LazyLock::new(|| Arc::new(Nobody));
-        Self { principal, idempotency: None, context: Arc::clone(&NOBODY) }
+        Self { principal, idempotency: None, context: Arc::clone(&NOBODY), patience: None, together: false }
     }
 
     /// The same under an idempotency key.
@@ -64,6 +69,11 @@ impl Call {
     /// # Errors
     /// There are no answers yet, or there will be none.
     pub async fn ask(&self, about: &str, questions: &Questions) -> Result<Answers, Stop> {
+        if self.together {
+            // The executor runs the tool again for this caller alone.
+            return Err(Stop::NeedsInput { about: about.to_owned(), questions: questions.clone() });
+        }
+        let _stopped = self.patience.as_deref().map(Patience::stop);
         Ok(self.context.ask(about, questions).await?)
     }
 
@@ -72,6 +82,11 @@ impl Call {
     /// # Errors
     /// The client is gone, or cannot be sent pieces.
     pub async fn chunk(&self, text: &str) -> Result<(), NoChunks> {
+        if self.together {
+            // What is kept for others has one piece.
+            return Err(NoChunks::Unsupported);
+        }
+        let _stopped = self.patience.as_deref().map(Patience::stop);
         self.context.chunk(text).await
     }
 
@@ -88,6 +103,23 @@ impl Call {
     /// Returns when nobody waits for the answer any more.
     pub async fn cancelled(&self) {
         self.context.cancelled().await;
+    }
+
+    /// The same, limited in time.
+    pub(crate) fn within(mut self, patience: &Arc<Patience>) -> Self {
+        self.patience = Some(Arc::clone(patience));
+        self
+    }
+
+    /// The same for a result that others get too.
+    pub(crate) fn together(mut self) -> Self {
+        self.together = true;
+        self
+    }
+
+    /// The call has ended and has done nothing; see [`CallContext::undone`].
+    pub(crate) async fn undone(&self) {
+        self.context.undone().await;
     }
 
     pub(crate) fn idempotency(&self) -> Option<&IdempotencyKey> {

@@ -2,6 +2,18 @@
 
 use serde_json::Value;
 
+use crate::arguments;
+
+/// Separates these hashes from all others (blake3, "derive_key").
+const DIGEST: &str = "task-mcp 2026-11-25 digest of the arguments of a call";
+
+/// A hash of the JSON text of a call's arguments, equal for all ways to write the same; `None` if they cannot be read.
+pub fn digest(text: &str) -> Option<[u8; 32]> {
+    let mut canonical = Vec::with_capacity(text.len());
+    write(&arguments::parse(text).ok()?, &mut canonical);
+    Some(blake3::derive_key(DIGEST, &canonical))
+}
+
 /// Appends the canonical form of a value: compact JSON, the keys of every object sorted by their bytes, every number in the one
 /// form [`arguments::parse`](crate::arguments::parse) has left it. Two values have one form only if they are equal.
 ///

@@ -7,8 +7,9 @@
 //! - `registry`: the tools of a process by name, with their compiled schemas
 //! - `arguments`: the JSON text of a call, read strictly; `canonical`: one text for all ways to write it
 //! - `executor`: the one path every call takes, whatever dialect it came in
+//! - `patience`: how long a read may take, its client's time to answer not counted
 //! - `panics`: in a tool an error of one call, elsewhere the end of the process
-//! - `stop`: why a call ends without a result
+//! - `stop`: why a call ends without a result; `answers`: whether a client's answer is one to what it was asked
 //! - `offers`: prompts, resources, completions; `methods`: the methods of the protocol over them, as tools no list shows
 //! - `touched`: what writes have touched, told to those who watch resources
 //! - `slots`: how many calls of one tool run, and how much is not finished
@@ -24,6 +25,7 @@
 //! - A private result is answered to the same tenant, principal and scopes only; the token never enters a key.
 //! - Nothing blocks the thread that calls the executor: such work goes to the pool, whose queue has a limit.
 
+mod answers;
 mod arguments;
 mod builtin;
 mod call;
@@ -34,6 +36,7 @@ mod idempotency;
 pub mod methods;
 mod offers;
 pub mod panics;
+mod patience;
 mod pool;
 mod principal;
 mod registry;
@@ -45,8 +48,10 @@ mod testing;
 mod tool;
 pub mod touched;
 
+pub use answers::check_answer;
 pub use builtin::{Inventory, builtin_completions, builtin_prompts, builtin_resources, builtin_tools, tags};
 pub use call::Call;
+pub use canonical::digest as arguments_digest;
 pub use error::{ToolError, code};
 pub use executor::{Answer, Backing, Cut, Executor, Limits};
 pub use idempotency::{IdempotencyKey, NoKey};

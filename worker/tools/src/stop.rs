@@ -1,7 +1,7 @@
 //! Why a call ends without a result.
 
 use serde_json::json;
-use task_mcp_mcp::{Questions, RpcError, Unanswered};
+use task_mcp_mcp::{Questions, RpcError, Unanswered, code as rpc};
 
 use crate::error::{ToolError, code};
 
@@ -11,7 +11,8 @@ pub enum Stop {
     /// An error that the caller's model is told as a result.
     #[error(transparent)]
     Error(#[from] ToolError),
-    /// An error of the protocol, such as a resource that does not exist.
+    /// An error of the protocol, such as a resource that does not exist. A call that writes ends with one before it does anything, or
+    /// with one that does not say that its parameters are wrong.
     #[error(transparent)]
     Protocol(#[from] RpcError),
     /// The client has to be asked first: it calls again with its answers.
@@ -38,9 +39,21 @@ impl Stop {
         }
     }
 
-    /// Whether nothing was done and the same call may be run again.
+    /// Whether the client has to be asked first.
     pub(crate) fn asks(&self) -> bool {
         matches!(self, Self::NeedsInput { .. })
+    }
+
+    /// Whether the call ended because an answer is missing or does not count. Calls ask before they do anything, so nothing was done,
+    /// and the same call may be run again.
+    pub(crate) fn is_for_want_of_answers(&self) -> bool {
+        match self {
+            Self::NeedsInput { .. } => true,
+            Self::Protocol(error) => {
+                [rpc::INVALID_PARAMS, rpc::MISSING_REQUIRED_CLIENT_CAPABILITY].contains(&error.code)
+            }
+            Self::Error(error) => error.code == code::UNANSWERABLE,
+        }
     }
 
     /// The code it is counted under.

@@ -24,4 +24,12 @@ impl Nonces {
         let inserted = self.0.insert(Kind::Nonce, &key_of(nonce), Vec::new(), ttl).await?;
         Ok(matches!(inserted, Inserted::New(_)))
     }
+
+    /// Makes `nonce` usable again, for the one who used it and came to nothing by it.
+    ///
+    /// # Errors
+    /// It may stay used.
+    pub async fn give_back(&self, nonce: &str) -> Result<(), StateError> {
+        self.0.take(Kind::Nonce, &key_of(nonce)).await.map(|_| ())
+    }
 }

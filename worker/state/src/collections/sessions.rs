@@ -9,8 +9,8 @@ use super::key_of;
 use crate::StateError;
 use crate::records::{Inserted, Kind, Records, Unreadable};
 
-/// Most subscriptions of one session.
-const SUBSCRIPTIONS_MAX: usize = 256;
+/// Most subscriptions of one session: as many as `limits.subscriptions` takes.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
 /// Longest URI of a subscription and longest level, in bytes.
 const NAME_BYTES_MAX: usize = 2_048;
 /// How often a change is tried anew because somebody else changed the session meanwhile.

@@ -95,9 +95,9 @@ async fn changes_of_a_session_add_up(pair: Pair) {
 }
 
 async fn a_session_has_limits(pair: Pair) {
-    let many = |session: &mut crate::Session| session.subscriptions = (0..257).map(|n| n.to_string()).collect();
+    let many = |session: &mut crate::Session| session.subscriptions = (0..1_001).map(|n| n.to_string()).collect();
     let error = pair.any().sessions().change("s", HOUR, many).await.unwrap_err();
-    assert!(matches!(error, StateError::TooMany { limit: 256, .. }), "{error}");
+    assert!(matches!(error, StateError::TooMany { limit: 1_000, .. }), "{error}");
     let long = |session: &mut crate::Session| session.subscriptions = BTreeSet::from(["x".repeat(2_049)]);
     let error = pair.any().sessions().change("s", HOUR, long).await.unwrap_err();
     assert!(matches!(error, StateError::TooLarge { .. }), "{error}");

@@ -2,12 +2,12 @@
 //!
 //! The cache and the ledger keep bytes and know nothing of their meaning. A structured result is kept as it is, because its text is
 //! always a form of it. Blocks stand in the place of the text and begin with `[`, those of a failed result with `!`. An error of the
-//! protocol is kept as `{"rpc":…}`.
+//! protocol is kept as `{"rpc":…}`. That a tool has to ask its caller is told to whoever waits for the same, and never kept.
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use task_mcp_cache::Value;
-use task_mcp_mcp::{Blocks, CallResult, RpcError, json_string};
+use task_mcp_mcp::{Blocks, CallResult, Questions, RpcError, json_string};
 
 use super::refusals;
 use crate::error::ToolError;
@@ -16,6 +16,9 @@ use crate::tool::Output;
 
 /// Before the blocks of a failed result.
 const FAILED: u8 = b'!';
+
+/// That a tool has to ask, in the place of an error. What it asks is each caller's own matter.
+const ASKS: &[u8] = br#"{"asks":true}"#;
 
 /// An output as the fragments that dialects wrap.
 pub(super) fn fragments(output: Output) -> CallResult {
@@ -44,7 +47,7 @@ pub(super) fn within(result: CallResult, limit: usize) -> Result<CallResult, Sto
     if bytes > limit { Err(refusals::too_large(bytes, limit).into()) } else { Ok(result) }
 }
 
-/// As the cache keeps it. Whoever has to be asked first cannot share what others ask.
+/// As the cache keeps it.
 pub(super) fn to_value(outcome: Result<CallResult, Stop>) -> Value {
     match outcome {
         Ok(CallResult { structured, content, is_error }) => {
@@ -83,16 +86,20 @@ pub(super) fn can_be_kept(result: &CallResult) -> bool {
 /// The JSON an error is kept as.
 pub(super) fn stop_to_json(stop: Stop) -> Bytes {
     match stop {
+        Stop::NeedsInput { .. } => Bytes::from_static(ASKS),
         Stop::Protocol(RpcError { code, message, data, status }) => {
             let kept = json!({ "rpc": { "code": code, "message": message, "data": data, "status": status } });
             kept.to_string().into()
         }
-        other => other.into_error().to_json(),
+        Stop::Error(error) => error.to_json(),
     }
 }
 
 /// The error of that JSON; `None` if this version did not write it.
 pub(super) fn stop_from_json(kept: &[u8]) -> Option<Stop> {
+    if kept == ASKS {
+        return Some(Stop::NeedsInput { about: String::new(), questions: Questions::default() });
+    }
     if let Some(error) = ToolError::from_json(kept) {
         return Some(error.into());
     }
@@ -120,6 +127,7 @@ mod tests {
             Err(Stop::Protocol(error)),
             Err(Stop::Protocol(RpcError::internal("x"))),
             Err(ToolError::new("EX", "y").with_hint("z").into()),
+            Err(Stop::NeedsInput { about: String::new(), questions: Questions::default() }),
         ] {
             assert_eq!(from_value(to_value(outcome.clone())), outcome);
         }

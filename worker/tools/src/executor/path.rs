@@ -69,7 +69,13 @@ impl Executor {
             (true, CachePolicy::Off) => self.read(admitted).await.into(),
             (true, CachePolicy::On { partition, ttl, stale, facts }) => {
                 let named = Named::new(self, &admitted, partition);
-                self.read_kept(admitted, named, ttl, stale, facts).await.into()
+                match self.read_kept(admitted, named, ttl, stale, facts).await {
+                    Err(stop) if stop.asks() => match self.admit(entry, call, arguments) {
+                        Ok(admitted) => self.read(admitted).await.into(),
+                        Err(error) => error.into(),
+                    },
+                    outcome => outcome.into(),
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Calls that read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use task_mcp_cache::{Computed, Wanted};
@@ -12,6 +13,7 @@ use super::path::Admitted;
 use super::{Executor, refusals};
 use crate::error::{ToolError, code};
 use crate::panics::Panicked;
+use crate::patience::Patience;
 use crate::stop::Stop;
 
 impl Executor {
@@ -20,15 +22,20 @@ impl Executor {
         let Admitted { entry, call, arguments, limits } = admitted;
         let _slot = entry.slots.take(limits.concurrency).ok_or_else(|| refusals::busy(limits.concurrency))?;
         let _counted = self.0.metrics.running(entry.index);
-        match timeout(limits.deadline, Self::ran(&entry, &call, arguments)).await {
-            Ok(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
-            Ok(Err(Panicked)) => Err(self.panicked(&entry).into()),
-            Err(_) => Err(refusals::too_slow(limits.deadline).into()),
+        let patience = Arc::new(Patience::new(limits.deadline));
+        let call = call.within(&patience);
+        match patience.timeout(Self::ran(&entry, &call, arguments)).await {
+            Some(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
+            Some(Err(Panicked)) => Err(self.panicked(&entry).into()),
+            None => Err(refusals::too_slow(limits.deadline).into()),
         }
     }
 
     /// Answers from the cache, or with what is computed for all who ask the same at this time. Each caller waits for its own
     /// deadline, and the computation has that of the caller it was begun for.
+    ///
+    /// What a client answers is neither shared nor kept: a tool that asks is told that it cannot here, and every caller hears that it
+    /// asks ([`Stop::NeedsInput`] without questions), to run it for itself.
     pub(super) async fn read_kept(
         &self,
         admitted: Admitted,
@@ -41,6 +48,7 @@ impl Executor {
         let tags = self.tags(&admitted)?;
         let wanted = Wanted { key: named.key, tool, name: &named.name, tags: &tags, ttl, stale };
         let executor = self.clone();
+        let admitted = Admitted { call: admitted.call.together(), ..admitted };
         let compute = move || async move {
             let outcome = executor.read(admitted).await;
             match &outcome {

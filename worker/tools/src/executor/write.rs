@@ -60,28 +60,33 @@ impl Executor {
         };
         let Admitted { entry, call, arguments, .. } = admitted;
         let finished = Self::ran(&entry, &call, arguments).await;
+        // Whoever is asked first leaves no trace.
+        let only_asked = matches!(&finished, Ok(Err(stop)) if stop.asks());
         let broke_off = match &finished {
             Ok(Ok(output)) => {
                 tags.extend(output.touched.iter().cloned());
                 false
             }
-            Ok(Err(stop)) => !stop.asks() && entry.tool.aftermath(stop.code()) == Aftermath::Unknown,
+            Ok(Err(stop)) => !only_asked && entry.tool.aftermath(stop.code()) == Aftermath::Unknown,
             Err(Panicked) => true,
         };
         if broke_off && !tags.is_empty() {
             tags.push(crate::tags::everything());
         }
-        if !tags.is_empty() {
+        if !only_asked && !tags.is_empty() {
             self.0.backing.cache.bump(&tags).await;
             touched::tell(&self.0.backing.bus, &tags);
         }
         match finished {
             Ok(outcome) => {
                 let aftermath = match &outcome {
-                    Err(stop) if stop.asks() => Aftermath::NothingDone,
+                    Err(stop) if stop.is_for_want_of_answers() => Aftermath::NothingDone,
                     Err(stop) => entry.tool.aftermath(stop.code()),
                     Ok(_) => Aftermath::Refused,
                 };
+                if outcome.is_err() && aftermath == Aftermath::NothingDone {
+                    call.undone().await;
+                }
                 Written { outcome: outcome.map(fragments), aftermath }
             }
             Err(Panicked) => Written { outcome: Err(self.panicked(&entry).into()), aftermath: Aftermath::Unknown },

@@ -1,0 +1,171 @@
+//! The open streams of a process: how many each principal has, and when they are to end.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use task_mcp_scoreboard::{Gauge, Seat};
+use task_mcp_telemetry::StreamKind;
+use tokio::sync::watch;
+
+use super::client::Client;
+use crate::app::App;
+
+/// The open streams of a process. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Streams(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    held: Mutex<HashMap<Holder, u32>>,
+    ending: watch::Sender<bool>,
+    /// Calls that go on without a connection.
+    detached: AtomicUsize,
+}
+
+/// Whose streams are counted together: where everybody is anonymous, addresses are what can be told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Holder {
+    Person([u8; 32]),
+    Address(IpAddr),
+}
+
+/// One of the places of a principal, for a stream that stays open; dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Place {
+    streams: Streams,
+    holder: Holder,
+    _open: OpenStream,
+}
+
+/// A call that goes on without a connection, for as long as it lives: a process that takes leave waits for it.
+#[derive(Debug)]
+pub(crate) struct Detached(Streams);
+
+/// Counts an open stream for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Option<Gauge>);
+
+/// Counts an open response of events for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenEvents {
+    active: Gauge,
+    seat: Seat,
+}
+
+impl Streams {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Parts {
+            held: Mutex::default(),
+            ending: watch::Sender::new(false),
+            detached: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A place for a stream of `client`; none if it has `limit` already (`limits.streams_per_principal`).
+    pub(crate) fn take(&self, app: &App, client: &Client, kind: StreamKind, limit: u32) -> Option<Place> {
+        let holder = client.address.map_or_else(|| Holder::Person(*client.principal.person()), Holder::Address);
+        self.place(holder.clone(), limit).then(|| Place {
+            streams: self.clone(),
+            holder,
+            _open: OpenStream::new(app, kind),
+        })
+    }
+
+    fn place(&self, holder: Holder, limit: u32) -> bool {
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.get(&holder).copied().unwrap_or(0);
+        if count >= limit {
+            return false;
+        }
+        held.insert(holder, count + 1);
+        true
+    }
+
+    /// Tells the streams that stay open to end, those that come later too: the process takes leave.
+    pub(crate) fn end(&self) {
+        self.0.ending.send_replace(true);
+    }
+
+    /// Returns when streams are to end.
+    pub(crate) async fn ending(&self) {
+        // The sender lives as long as this does.
+        let _ = self.0.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    /// A call goes on without a connection.
+    pub(crate) fn detach(&self) -> Detached {
+        self.0.detached.fetch_add(1, Ordering::AcqRel);
+        Detached(self.clone())
+    }
+
+    /// Calls that go on without a connection, or may.
+    pub(crate) fn detached(&self) -> usize {
+        self.0.detached.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.streams.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.get_mut(&self.holder) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(held.remove(&self.holder)),
+        }
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.0.detached.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl OpenStream {
+    pub(crate) fn new(app: &App, kind: StreamKind) -> Self {
+        let gauge = app.metrics.mcp.streams(kind).cloned();
+        if let Some(gauge) = &gauge {
+            gauge.add(1);
+        }
+        Self(gauge)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.add(-1);
+        }
+    }
+}
+
+impl OpenEvents {
+    pub(crate) fn new(app: &App) -> Self {
+        app.metrics.sse_active.add(1);
+        app.seat.stream_opened();
+        Self { active: app.metrics.sse_active.clone(), seat: app.seat.clone() }
+    }
+}
+
+impl Drop for OpenEvents {
+    fn drop(&mut self) {
+        self.active.add(-1);
+        self.seat.stream_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_holder_has_its_own_limit() {
+        let streams = Streams::new();
+        let one = Holder::Address(IpAddr::from([192, 0, 2, 1]));
+        let other = Holder::Person([0; 32]);
+        assert!(streams.place(one.clone(), 2) && streams.place(one.clone(), 2));
+        assert!(!streams.place(one.clone(), 2) && streams.place(other, 2));
+        assert_eq!(streams.0.held.lock().unwrap().len(), 2);
+    }
+}
