@@ -133,7 +133,7 @@ fn a_slow_reader_of_a_large_result_costs_no_memory() {
     let server = Server::build(tree.root())
         .fixture()
         .set("server.workers", 1)
-        .set("tools.deadline_ms", 1_000)
+        .set("tools.deadline_ms", 5_000)
         .set("limits.stream_buffer_bytes", 1 << 20)
         .start();
     let arguments = json!({"bytes": bytes, "chunk_bytes": 64 << 10});
@@ -146,7 +146,7 @@ fn a_slow_reader_of_a_large_result_costs_no_memory() {
         Events::open(&server, &plain("/sse", "test_stream", arguments.clone())),
         Events::open(&server, &plain("/mcp", "test_stream", arguments)),
     ];
-    thread::sleep(Duration::from_millis(1_500));
+    thread::sleep(Duration::from_millis(6_000));
     let mut most = resident_bytes(&server);
     let (mut read, mut looked) = ([0_u64; 4], 0);
     for (reader, read) in readers.iter_mut().zip(&mut read) {

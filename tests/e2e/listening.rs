@@ -169,7 +169,7 @@ fn one_principal_cannot_open_and_watch_without_end() {
     let tree = Tree::new();
     let limits = fixture(&tree).set("server.workers", 1);
     let server = limits.set("limits.streams_per_principal", 4).set("limits.subscriptions", 8).start();
-    let uris = |count: usize| (0..count).map(|number| format!("change://c{number}/tasks")).collect::<Vec<_>>();
+    let uris = |count: usize| (0..count).map(|number| format!("change://change-{number}/tasks")).collect::<Vec<_>>();
 
     let params = json!({"notifications": {"resourceSubscriptions": uris(10_000)}});
     let refused = server.send(&modern_as(json!(1), &json!({}), "subscriptions/listen", params));

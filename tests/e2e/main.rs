@@ -44,6 +44,7 @@
 //! - `conformance`: the official suite, on one instance, over two, while workers die
 //! - `protocol`: what MCP demands and the suite does not check
 //! - `listening`: streams of changes in both eras
+//! - `asking`: calls that ask their client, in rounds or on a stream, and take the answers at any worker
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
 //! - `stdio`: MCP over standard input and output
@@ -57,6 +58,7 @@ mod support;
 mod access;
 mod adoption;
 mod alone;
+mod asking;
 mod bad_input;
 mod cache_ctl;
 mod cache_file;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::symlink, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, Session, Tree, eventually, modern};
+use crate::support::{Answer, Server, Session, Stream, Tree, eventually, modern};
 
 /// A request of one era; each goes over a connection of its own, to whichever worker takes it.
 enum Client<'a> {
@@ -324,4 +324,36 @@ fn slugs_and_capabilities_are_completed() {
             assert_eq!(refused.error_code(), Some(-32602), "{reference} {name}");
         }
     }
+}
+
+#[test]
+fn clients_hear_of_documents_that_came_or_changed_and_of_no_others() {
+    let tree = Tree::new();
+    for slug in ["add-login", "other-change"] {
+        tree.add_ready_change(slug);
+    }
+    let server = Server::build(tree.root()).start();
+    let watched = ["change://add-login/tasks", "change://other-change/proposal", "spec://accounts"];
+    let filter = json!({"resourcesListChanged": true, "resourceSubscriptions": watched});
+    let mut stream = Stream::open(server.address(), &modern("subscriptions/listen", json!({"notifications": filter})));
+    stream.messages(1);
+    let list = "notifications/resources/list_changed";
+    // Saved as editors do it: by a file that takes the place of the one before.
+    let save = |path: &str, text: &str| {
+        tree.write("saved", text);
+        fs::rename(tree.path("saved"), tree.path(path)).expect("ours");
+    };
+    save("openspec/changes/other-change/tasks.md", "- [ ] 1.1 ticked elsewhere\n");
+    save("openspec/changes/add-login/tasks.md", "- [x] 1.1 ticked\n");
+    stream.read_until(watched[0], 2); // the second is of the acknowledgement
+    for silent in [list, "\"uri\":\"change://other-change", "\"uri\":\"spec:"] {
+        assert!(!stream.text().contains(silent), "{silent}: {}", stream.text());
+    }
+    tree.write("openspec/changes/add-login/design.md", "# Design\n");
+    stream.read_until(list, 1);
+    assert!(!stream.text().contains("\"uri\":\"spec:"), "{}", stream.text());
+    Client::Modern(&server).call("change.archive", json!({"slug": "add-login"}));
+    stream.read_until("\"uri\":\"spec://accounts\"", 1);
+    stream.read_until(list, 2);
+    assert!(!stream.text().contains("\"uri\":\"change://other-change"), "{}", stream.text());
 }

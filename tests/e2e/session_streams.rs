@@ -50,7 +50,12 @@ fn of_several_streams_of_a_session_one_speaks_whatever_becomes_of_the_others() {
     let tree = Tree::new();
     let server = server(&tree, 3);
     let session = Session::open(&server, None);
-    let mut streams: Vec<Events> = (0..6).map(|_| Events::open(&server, &get(&session))).collect();
+    let open = |_| {
+        // Two of one millisecond have no order.
+        thread::sleep(Duration::from_millis(2));
+        Events::open(&server, &get(&session))
+    };
+    let mut streams: Vec<Events> = (0..6).map(open).collect();
     let quiet = Duration::from_millis(600);
     for _ in 0..3 {
         thread::sleep(Duration::from_millis(400));
@@ -124,7 +129,7 @@ fn who_reads_too_slowly_is_cut_and_nobody_else_notices() {
         Server::build(tree.root()).fixture().set("server.workers", 1).set("limits.stream_buffer_bytes", 65_536).start();
     let mut reader = listen(&server, 1, json!({"toolsListChanged": true}));
     let params = json!({
-        "name": "test_tell", "arguments": {"count": 400, "bytes": 100_000},
+        "name": "test_tell", "arguments": {"count": 4, "bytes": 100_000},
         "_meta": {
             "progressToken": 1,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use task_mcp_bench::Request;
 use task_mcp_test_servers::RedisServer;
 
-use crate::support::{Answer, Control, META, Server, Shared, Signal, eventually, signal, sized};
+use crate::support::{Answer, Control, Server, Shared, Signal, Stream, eventually, modern_as, signal, sized};
 
 /// How long anything may take that has no bound of its own.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,18 +18,8 @@ const LOOKED_AFTER: Duration = Duration::from_secs(5);
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// A request of a client with these capabilities.
-fn request_with(capabilities: &Value, method: &str, mut params: Value) -> Request {
-    params["_meta"] = json!({
-        format!("{META}/protocolVersion"): "2026-07-28",
-        format!("{META}/clientInfo"): {"name": "e2e", "version": "1"},
-        format!("{META}/clientCapabilities"): capabilities,
-    });
-    let name = params.get("name").or(params.get("taskId")).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-    Request::post_json("/mcp", body.to_string())
-        .header("MCP-Protocol-Version", "2026-07-28")
-        .header("Mcp-Method", method)
-        .header("Mcp-Name", &name)
+fn request_with(capabilities: &Value, method: &str, params: Value) -> Request {
+    modern_as(json!(7), capabilities, method, params)
 }
 
 fn request(method: &str, params: Value) -> Request {
@@ -218,6 +208,29 @@ fn a_tasks_questions_are_answered_one_by_one_at_any_worker() {
     assert_eq!((&confirmed["first"], &confirmed["second"]), (&accept(false), &accept(true)));
     cancel(&server, &id);
     assert_eq!(get(&server, &id)["status"], "completed", "what has ended stays");
+}
+
+#[test]
+fn who_listens_to_a_task_hears_of_each_change_whatever_worker_runs_it() {
+    let shared = Shared::new();
+    let server = shared.instance(3).start();
+    let id = create(&server, "test_task", json!({ "key": "q", "asks": true }));
+    wait(&server, &id, "input_required");
+    let unknown = "0123456789abcdef0123456789abcdef";
+    let params = json!({ "notifications": { "taskIds": [id, unknown] } });
+    let refused = request_with(&json!({}), "subscriptions/listen", params.clone());
+    let refused = Answer::new(server.send(&refused));
+    assert_eq!((refused.status, refused.error_code()), (400, Some(-32021)));
+    let listens = request("subscriptions/listen", params);
+    let mut stream = Stream::open(server.address(), &listens);
+    let acknowledged = &stream.messages(1)[0];
+    assert_eq!(acknowledged["params"]["notifications"]["taskIds"], json!([id]), "{acknowledged}");
+    answer_both(&server, &id);
+    stream.read_until("\"status\":\"completed\"", 1);
+    let messages = stream.messages(2);
+    let last = messages.last().expect("messages");
+    assert_eq!((&last["method"], &last["params"]["taskId"]), (&json!("notifications/tasks"), &json!(id)));
+    assert_eq!(last["params"]["result"], get(&server, &id)["result"], "it is told whole");
 }
 
 #[test]

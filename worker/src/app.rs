@@ -95,7 +95,8 @@ impl App {
 
     /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.pool.unfinished() + self.executor.unfinished() + self.streams.detached() + self.tasks.unfinished()
+        let others = self.streams.detached() + self.tasks.unfinished();
+        self.pool.unfinished() + self.executor.unfinished() + others
     }
 }
 

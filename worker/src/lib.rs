@@ -43,7 +43,6 @@ mod live;
 mod orders;
 mod process;
 mod public;
-#[allow(dead_code, reason = "the public endpoint calls it")]
 mod sessions;
 mod signals;
 mod stdio;

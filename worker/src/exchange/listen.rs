@@ -31,6 +31,9 @@ pub(crate) async fn serve(
             "subscriptions/listen answers with a stream: send the header Accept: application/json, text/event-stream";
         return Reply::error(Some(request.id), &RpcError::invalid_request(text).with_status(406));
     }
+    if !filter.tasks.is_empty() && !client.capabilities.has(Capability::Tasks) {
+        return Reply::refusal(request, RpcError::missing_capability(Capability::Tasks));
+    }
     let limits = app.live.load().limits;
     let mut honoured = filter.clone();
     distinct(&mut honoured.subscriptions);
@@ -86,12 +89,9 @@ async fn honour(app: &Data<App>, client: &Client, filter: &mut Filter) {
     filter.prompts &= app.engine.offers_prompts();
     filter.resources &= app.engine.offers_resources();
     filter.subscriptions.retain(|uri| app.registry.owns(uri));
-    let tasks = std::mem::take(&mut filter.tasks);
-    if client.capabilities.has(Capability::Tasks) {
-        for task in tasks {
-            if super::tasks::detailed(app, &super::tasks::owner(&client.principal), &task).await.is_some() {
-                filter.tasks.push(task);
-            }
+    for task in std::mem::take(&mut filter.tasks) {
+        if super::tasks::detailed(app, &super::tasks::owner(&client.principal), &task).await.is_some() {
+            filter.tasks.push(task);
         }
     }
 }

@@ -8,23 +8,27 @@
 //! back when the call says that nothing was done, so that its client may send the round again. A call that is not run at all, as the
 //! repeat of one with an idempotency key, uses nothing up. What only reads takes responses without a state too.
 //!
+//! `claims`: what a state holds, and what it is bound to.
+//!
 //! Source: specification 2026-07-28, "Multi Round-Trip Requests".
+
+mod claims;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use task_mcp_mcp::sealed::{Keyring, Round, RoundCall, SealError, random_id};
-use task_mcp_mcp::{
-    Answers, Engine, Invocation, Method, Question, Questions, Reply, Request, RpcError, Unanswered, shown,
-};
+use task_mcp_mcp::sealed::{Keyring, Round, SealError, random_id};
+use task_mcp_mcp::{Answers, Engine, Invocation, Question, Questions, Reply, Request, RpcError, Unanswered, shown};
 use task_mcp_scoreboard::unix_ms;
 use task_mcp_telemetry::QuestionOutcome;
-use task_mcp_tools::{arguments_digest, check_answer};
+use task_mcp_tools::check_answer;
 use tokio::sync::Mutex as AsyncMutex;
 
+use self::claims::{Held, Kept, bound, digest, invocation, refused, tag};
 use super::client::Client;
 use super::desk::Desk;
 use crate::sessions::CLOCKS_DIFFER;
@@ -67,20 +71,6 @@ struct Once {
     /// For so long nobody else may use it.
     ttl: Duration,
     is_used: AsyncMutex<bool>,
-}
-
-/// An answer of an earlier round.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Kept {
-    about: String,
-    answer: Value,
-}
-
-/// What a state holds beside its tag, as JSON.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Held {
-    answers: BTreeMap<String, Kept>,
-    open: Vec<String>,
 }
 
 impl Rounds {
@@ -275,47 +265,4 @@ impl Rounds {
     fn taken(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a request runs, if that may ask: the specification names these three methods and no others.
-fn invocation<'r, 'a>(request: &'r Request<'a>) -> Option<&'r Invocation<'a>> {
-    match &request.method {
-        Method::CallTool(call) | Method::GetPrompt(call) | Method::ReadResource(call) => Some(call),
-        _ => None,
-    }
-}
-
-/// What a state is bound to.
-fn bound<'a>(
-    request: &Request<'_>,
-    call: &'a Invocation<'_>,
-    client: &'a Client,
-    arguments: &'a [u8; 32],
-) -> RoundCall<'a> {
-    let method = match &request.method {
-        Method::CallTool(_) => "tools/call",
-        Method::GetPrompt(_) => "prompts/get",
-        _ => "resources/read",
-    };
-    RoundCall { person: client.principal.person(), method, name: &call.name, arguments }
-}
-
-fn digest(call: &Invocation<'_>) -> Result<[u8; 32], RpcError> {
-    arguments_digest(call.arguments).ok_or_else(|| {
-        RpcError::invalid_params("the field `params.arguments` must be one JSON object without repeated keys")
-    })
-}
-
-/// What questions are about, at a length that any state has room for.
-fn tag(about: &str) -> String {
-    blake3::hash(about.as_bytes()).to_hex().to_string()
-}
-
-/// A client is told what to do, and not what gave it away.
-fn refused(error: SealError) -> RpcError {
-    let remedy = "send the call again without `requestState` and `inputResponses`";
-    RpcError::invalid_params(match error {
-        SealError::Expired => format!("the field `params.requestState` has expired (tools.ask_timeout_s): {remedy}"),
-        _ => format!("the field `params.requestState` is not what this call was answered with: {remedy}"),
-    })
 }

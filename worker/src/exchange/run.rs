@@ -18,7 +18,9 @@ use super::rounds::Rounds;
 use super::tasks;
 use crate::app::App;
 
-/// What is read may have changed the moment after.
+/// For no time: an agent that ticks a task and reads again must see it, and its own tools change the tree as anybody's editor does. Who
+/// wants to keep what was read subscribes to it. For itself alone: who may read depends on who asks, so a cache that clients share, as in
+/// a gateway, would let others in.
 const READ: Freshness = Freshness { ttl_ms: 0, is_public: false };
 
 /// `tools/call`.

@@ -91,6 +91,7 @@ async fn serve(
                 messages: events,
                 result_bytes: live.limits.response_bytes,
                 connection: request.conn_data::<Arc<Entry>>().cloned(),
+                cut: Some(app.metrics.mcp.streams_cut.clone()),
             });
             (outlet, Some(emissions))
         }
@@ -335,6 +336,7 @@ impl Waiting<'_> {
                     messages: true,
                     result_bytes: 0,
                     connection: self.request.conn_data::<Arc<Entry>>().cloned(),
+                    cut: Some(self.app.metrics.mcp.streams_cut.clone()),
                 });
                 let levels = Levels::new(session.clone());
                 let app = self.app.clone();

@@ -183,6 +183,7 @@ impl Connection {
             messages: true,
             result_bytes: limits.response_bytes,
             connection: None,
+            cut: Some(self.app.metrics.mcp.streams_cut.clone()),
         });
         let mut call = pin!(serve(&self.app, asked, &client, &outlet));
         let mut answer = None;

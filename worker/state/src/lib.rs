@@ -41,14 +41,15 @@ use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use bus::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, Subscription, TOPIC_BYTES_MAX, TooLong};
 pub use collections::{
-    Activity, Alive, Answers, Events, NewTask, Nonces, Resumed, Revocations, Running, Session, Sessions, TASK_TOPIC,
-    Task, TaskStatus, Tasks, Transition,
+    Activity, Alive, Answers, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, TASK_TOPIC, Task,
+    TaskStatus, Tasks, Transition,
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
 use rates::SharedRates;
 pub use rates::{Payer, RateLimits, Verdict};
 pub use records::Unreadable;
+pub use runner::Running;
 
 use crate::bus::machines::Machines;
 use crate::records::Records;

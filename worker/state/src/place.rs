@@ -38,7 +38,8 @@ impl Place {
         Some(place)
     }
 
-    /// Whether its process lives, as far as one at `other` can tell: `None` if they do not share a machine.
+    /// Whether its process lives, as far as one at `other` can tell: `None` if they do not share a machine. It takes two system calls
+    /// that touch no disk.
     pub(crate) fn lives_beside(&self, other: &Self) -> Option<bool> {
         let is_known = !self.boot.is_empty() && self.namespace != 0 && self.began != 0;
         if !is_known || (&self.boot, self.namespace) != (&other.boot, other.namespace) {

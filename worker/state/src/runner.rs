@@ -36,6 +36,19 @@ struct Now {
     is_renewing: bool,
 }
 
+/// Says to other processes that this one runs something, until it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    runner: Runner,
+    key: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.runner.end(&self.key);
+    }
+}
+
 impl Runner {
     pub(crate) fn new(records: Records) -> Self {
         Self { id: rand::random(), place: Arc::new(Place::here()), records, now: Arc::default() }
@@ -52,6 +65,13 @@ impl Runner {
             return Ok(());
         }
         self.renew().await
+    }
+
+    /// Says to others that this process runs something, before it does.
+    pub(crate) async fn run(&self, key: &str) -> Result<Running, StateError> {
+        self.appear().await?;
+        self.begin(key);
+        Ok(Running { runner: self.clone(), key: key.to_owned() })
     }
 
     /// A call is under way from now on.
@@ -129,4 +149,36 @@ impl Runner {
 
 fn name(runner: u64) -> String {
     format!("{runner:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::testing::metrics;
+
+    #[tokio::test]
+    async fn from_another_machine_a_process_lives_as_long_as_it_says_so_and_beside_it_as_long_as_it_does() {
+        let records = Records::memory(metrics());
+        let [one, mut elsewhere] = [(), ()].map(|()| Runner::new(records.clone()));
+        elsewhere.place = Arc::new(Place::parse("elsewhere.1.1.1").expect("a place"));
+        for runner in [&one, &elsewhere] {
+            runner.begin("k");
+            runner.appear().await.unwrap();
+        }
+        for (asks, asked) in [(&one, &elsewhere), (&elsewhere, &one), (&one, &one)] {
+            assert!(asks.lives(&asked.full_name(), "k").await.unwrap());
+        }
+        assert!(!one.lives(&one.full_name(), "other").await.unwrap(), "it knows what it runs itself");
+        for runner in [&one, &elsewhere] {
+            records.take(Kind::Runner, &name(runner.id)).await.unwrap().unwrap();
+        }
+        assert!(!one.lives(&elsewhere.full_name(), "k").await.unwrap());
+        assert!(!elsewhere.lives(&one.full_name(), "k").await.unwrap());
+        let beside = Runner::new(records);
+        assert!(beside.lives(&one.full_name(), "k").await.unwrap(), "the system says that it lives");
+        for nonsense in ["", "@", "x@y", "1"] {
+            assert!(!one.lives(nonsense, "k").await.unwrap(), "{nonsense}");
+        }
+    }
 }

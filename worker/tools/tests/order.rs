@@ -67,7 +67,22 @@ async fn the_index_moves_on_before_the_tags_and_both_before_the_answer() {
         let page = executor.execute(&call, "changes.active", "{}").await.outcome.unwrap();
         assert!(String::from_utf8_lossy(&page.structured.unwrap()).contains(slug));
     }
+    // What the arguments do not tell, the answer does: that documents came, and which specs were merged into.
+    assert_eq!((epoch("documents"), epoch("folder:changes/two-changes")), (2, 1));
+    executor.execute(&call, "change.open", r#"{"slug":"two-changes","title":"A title"}"#).await.outcome.unwrap();
+    assert_eq!((epoch("changes"), epoch("documents")), (3, 2), "no document comes with a change that is resumed");
+    let delta = "## ADDED Requirements\n\n### Requirement: X\nIt SHALL be.\n\n#### Scenario: Y\n- **WHEN** z\n- **THEN** it is\n";
+    let specs = root.path().join("openspec/changes/two-changes/specs");
+    std::fs::rename(specs.join("two-changes"), specs.join("accounts")).unwrap();
+    std::fs::write(specs.join("accounts/spec.md"), delta).unwrap();
+    let arguments = r#"{"slug":"two-changes","allowOpenTasks":true}"#;
+    for _ in 0..2 {
+        executor.execute(&call, "change.archive", arguments).await.outcome.unwrap();
+        assert_eq!((epoch("documents"), epoch("spec:accounts"), epoch("folder:changes/two-changes")), (3, 1, 2));
+    }
+    assert_eq!((epoch("openspec"), epoch("spec:two-changes")), (0, 0));
     // One that is refused has written nothing that matters, and bumps all the same.
     executor.execute(&call, "change.archive", r#"{"slug":"not-there"}"#).await.outcome.unwrap_err();
-    assert_eq!((epoch("changes"), epoch("change:not-there"), epoch("specs")), (3, 1, 1));
+    assert_eq!((epoch("changes"), epoch("change:not-there"), epoch("specs")), (6, 1, 3));
+    assert_eq!((epoch("documents"), epoch("openspec")), (3, 0));
 }

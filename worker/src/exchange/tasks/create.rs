@@ -49,8 +49,13 @@ pub(crate) async fn create(
     let limits = app.live.load().tasks;
     let owner = work.caller.owner();
     let new = NewTask { status: TaskStatus::Working, ttl: limits.ttl, data: work.to_json() };
-    let (task, running) =
-        app.state.tasks().create(&owner, new, limits.per_principal).await.map_err(|error| refusal(&error))?;
+    let (task, running) = match app.state.tasks().create(&owner, new, limits.per_principal).await {
+        Ok(made) => made,
+        Err(error) => {
+            before.undone().await;
+            return Err(refusal(&error).into());
+        }
+    };
     app.metrics.mcp.task(TaskOutcome::Created);
     let reply = Reply::of_object(&app.engine, request, "task", &wire::created(&task, &work));
     run::spawn(app, &owner, task, work, running);
@@ -106,6 +111,14 @@ impl CallContext for Remembering {
             answered.push((about.to_owned(), questions.clone(), answers.clone()));
             Ok(answers)
         })
+    }
+
+    fn undone(&self) -> ContextFuture<'_, ()> {
+        self.context.undone()
+    }
+
+    fn release_stream(&self) {
+        self.context.release_stream();
     }
 
     fn chunk<'a>(&'a self, _: &'a str) -> ContextFuture<'a, Result<(), NoChunks>> {

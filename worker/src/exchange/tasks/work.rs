@@ -233,5 +233,4 @@ fn problem(request: &Value, answer: &Value) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-#[path = "work_tests.rs"]
 mod tests;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::alive::{Alive, AliveTasks};
 use super::key_of;
 use crate::StateError;
 use crate::bus::Bus;
-use crate::records::{Inserted, Kind, LIST_MAX, Record, Records, Unreadable, Version, now_ms};
-use crate::runner::Runner;
+use crate::records::{Inserted, Kind, Record, Records, Unreadable, Version, now_ms};
+use crate::runner::{Runner, Running};
 
 /// The bus tells of a change of a task under this and its id.
 pub const TASK_TOPIC: &str = "task/";
@@ -58,31 +59,6 @@ pub struct Task {
     version: Version,
 }
 
-/// A task that had not ended when it was looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alive {
-    /// Whose it is.
-    pub owner: String,
-    /// Its id.
-    pub id: String,
-    /// Its place in the list.
-    pub place: String,
-    runner: String,
-}
-
-/// Says to other processes that this one runs a task, until it is dropped.
-#[derive(Debug)]
-pub struct Running {
-    runner: Runner,
-    id: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.runner.end(&self.id);
-    }
-}
-
 /// What a new task is.
 #[derive(Debug, Clone)]
 pub struct NewTask {
@@ -114,23 +90,18 @@ struct Stored {
     data: Value,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredAlive {
-    owner: String,
-    runner: String,
-}
-
 /// The tasks. Cloning is cheap. An owner is whoever may see a task, by a name of any length; to others it does not exist.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     records: Records,
+    alive: AliveTasks,
     bus: Bus,
     runner: Runner,
 }
 
 impl Tasks {
     pub(crate) fn new(records: Records, bus: Bus, runner: Runner) -> Self {
-        Self { records, bus, runner }
+        Self { alive: AliveTasks::new(records.clone()), records, bus, runner }
     }
 
     /// Makes a task that this process runs; it is kept when this returns. `limit` is how many of the owner's may be alive.
@@ -145,10 +116,10 @@ impl Tasks {
         let bytes = write(&stored)?;
         // In the order in which they were made.
         let id = format!("{:012x}{:020x}", created_ms & ((1 << 48) - 1), rand::random::<u128>() & ((1 << 80) - 1));
-        let running = self.run(&id).await?;
+        let running = self.runner.run(&id).await?;
         // It counts before it is counted, so that of many at a time none is too many.
-        self.say_alive(owner, &id, &runner, new.ttl).await?;
-        let kept = match self.count(owner, limit.saturating_add(1)).await {
+        self.alive.enter(owner, &id, &runner, new.ttl).await?;
+        let kept = match self.alive.count(owner, limit.saturating_add(1)).await {
             Ok(count) if count > limit => Err(StateError::TooMany { what: "tasks", count, limit }),
             Ok(_) => self.records.insert(Kind::Task, &key(owner, &id), bytes, new.ttl).await,
             Err(error) => Err(error),
@@ -222,9 +193,7 @@ impl Tasks {
     /// # Errors
     /// It cannot be said; the task must not be run then.
     pub async fn run(&self, id: &str) -> Result<Running, StateError> {
-        self.runner.appear().await?;
-        self.runner.begin(id);
-        Ok(Running { runner: self.runner.clone(), id: id.to_owned() })
+        self.runner.run(id).await
     }
 
     /// Whether this process is the one that runs the task.
@@ -250,7 +219,7 @@ impl Tasks {
     /// # Errors
     /// As [`Tasks::is_run`].
     pub async fn seems_run(&self, alive: &Alive) -> Result<bool, StateError> {
-        self.runner.lives(&alive.runner, &alive.id).await
+        self.runner.lives(alive.runner(), &alive.id).await
     }
 
     /// Up to `limit` tasks of all owners that have not ended, after that place of the list (empty: its beginning).
@@ -258,18 +227,12 @@ impl Tasks {
     /// # Errors
     /// They cannot be read.
     pub async fn alive(&self, after: &str, limit: usize) -> Result<Vec<Alive>, StateError> {
-        let found = self.records.list(Kind::Alive, "", after, limit).await?;
-        let read = |(place, record): (String, Record)| {
-            let StoredAlive { owner, runner } = serde_json::from_slice(&record.value).ok()?;
-            let id = place.rsplit_once('/')?.1.to_owned();
-            Some(Alive { owner, id, place, runner })
-        };
-        Ok(found.into_iter().filter_map(read).collect())
+        self.alive.list(after, limit).await
     }
 
     /// The task is not alive any more. What fails is made up for by whoever finds it among those alive.
     pub async fn settle(&self, owner: &str, id: &str) {
-        let _ = self.records.take(Kind::Alive, &key(owner, id)).await;
+        self.alive.leave(owner, id).await;
     }
 
     async fn replace(
@@ -301,32 +264,15 @@ impl Tasks {
         } else if task.runner != before.runner {
             let rest = Duration::from_millis(task.end_ms.saturating_sub(now_ms()));
             // Whoever looks meanwhile reads the task itself before it does anything.
-            let _ = self.say_alive(owner, &task.id, &task.runner, rest).await;
+            let _ = self.alive.enter(owner, &task.id, &task.runner, rest).await;
         }
         // Ids are far below the limits of the bus.
         let _ = self.bus.publish(&format!("{TASK_TOPIC}{}", task.id), "");
     }
-
-    async fn say_alive(&self, owner: &str, id: &str, runner: &str, ttl: Duration) -> Result<(), StateError> {
-        let stored = StoredAlive { owner: owner.to_owned(), runner: runner.to_owned() };
-        let bytes = serde_json::to_vec(&stored).map_err(|_| StateError::Unreadable(Unreadable))?;
-        self.records.put(Kind::Alive, &key(owner, id), bytes, ttl).await.map(drop)
-    }
-
-    /// How many of the owner's are alive; no more than `most` are counted.
-    async fn count(&self, owner: &str, most: usize) -> Result<usize, StateError> {
-        let (prefix, mut after, mut count) = (key(owner, ""), String::new(), 0);
-        while count < most {
-            let page = self.records.list(Kind::Alive, &prefix, &after, (most - count).min(LIST_MAX)).await?;
-            let Some((last, _)) = page.last() else { break };
-            after = last.clone();
-            count += page.len();
-        }
-        Ok(count)
-    }
 }
 
-fn key(owner: &str, id: &str) -> String {
+/// The name of a task among those of all owners.
+pub(super) fn key(owner: &str, id: &str) -> String {
     format!("{}/{id}", key_of(owner))
 }
 

@@ -9,6 +9,7 @@ use super::{Answer, Executor, refusals};
 use crate::call::Call;
 use crate::error::code;
 use crate::panics::{Guarded, Panicked, guarded};
+use crate::patience::Patience;
 use crate::registry::Entry;
 use crate::slots::Slot;
 use crate::stop::Stop;
@@ -77,11 +78,13 @@ impl Executor {
         let started = Instant::now();
         let prepared = async {
             let admitted = self.admit(entry, call, arguments)?;
-            let asks = match guarded(|| entry.tool.before_task(call, &admitted.arguments)) {
-                Ok(asks) => Guarded(asks).await,
-                Err(Panicked) => Err(Panicked),
+            let (patience, limit) = (Patience::new(admitted.limits.deadline), admitted.limits.deadline);
+            let asked = match guarded(|| entry.tool.before_task(call, &admitted.arguments)) {
+                Ok(asks) => patience.timeout(Guarded(asks)).await,
+                Err(Panicked) => Some(Err(Panicked)),
             };
-            asks.unwrap_or_else(|Panicked| Err(self.panicked(entry).into()))
+            let asked = asked.unwrap_or_else(|| Ok(Err(refusals::too_slow(limit).into())));
+            asked.unwrap_or_else(|Panicked| Err(self.panicked(entry).into()))
         }
         .await;
         if let Err(stop) = &prepared {
@@ -123,8 +126,8 @@ impl Executor {
         let entry = &turn.0.entry;
         let reason = stop.code();
         entry.read_only
-            || stop.asks()
-            || [code::UNANSWERABLE, code::INVALID_INPUT, code::INSUFFICIENT_SCOPE].contains(&reason)
+            || stop.is_for_want_of_answers()
+            || [code::INVALID_INPUT, code::INSUFFICIENT_SCOPE].contains(&reason)
             || entry.tool.aftermath(reason) == Aftermath::NothingDone
     }
 }

@@ -38,6 +38,7 @@ async fn whatever_becomes_of_a_write_its_tags_are_bumped_before_it_is_answered()
         let outcome = world.run("probe.write", &json!({ "do": what }).to_string()).await;
         assert_eq!((outcome.is_ok(), world.commons.epochs().current("probe")), (ends_well, bumps), "{what}");
     }
+    assert_eq!(world.commons.epochs().current("openspec"), 1, "what broke off may have changed anything");
     let refused = world.run("probe.write", r#"{"n":9}"#).await.unwrap_err();
     assert_eq!(refused.code, code::INVALID_INPUT);
     assert_eq!(world.commons.epochs().current("probe"), 4, "nothing was run");

@@ -6,7 +6,7 @@ use task_mcp_mcp::Question;
 
 use super::*;
 
-pub(crate) fn work() -> Work {
+fn work() -> Work {
     Work {
         tool: "t".into(),
         arguments: "{}".into(),
