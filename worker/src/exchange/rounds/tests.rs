@@ -50,7 +50,7 @@ impl World {
             protocol_version: Some("2026-07-28"),
             method: Some("tools/call"),
             name: Some(sent.name),
-            others: None,
+            params: Vec::new(),
         };
         let request = match self.engine.route(body.get().as_bytes(), &headers) {
             Route::Request(request) => request,
