@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Look at a running instance, or change it
     Ctl(CtlArgs),
+    /// Serve MCP over standard input and output, for one IDE or agent that starts it; see docs/ide.md
+    Stdio(RootArgs),
     /// Run one tool here, without a server, and print its result
     Call(CallArgs),
     /// Do what the OpenSpec CLI does: `list` and `archive`, with its arguments, output and exit codes

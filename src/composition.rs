@@ -1,8 +1,8 @@
 //! Which tools an instance has, and what must be known of them before the first process starts.
 
-use task_mcp_scoreboard::Series;
+use task_mcp_scoreboard::{Commons, Plan, Scoreboard, Series};
 use task_mcp_tools::Inventory;
-use task_mcp_worker::Build;
+use task_mcp_worker::{Build, Memory, WorkerError};
 
 use crate::Extensions;
 
@@ -16,6 +16,16 @@ pub(crate) fn series(inventory: &Inventory) -> Vec<Series> {
     let mut series = task_mcp_telemetry::plan(&inventory.names(), inventory.codes());
     series.extend(task_mcp_supervisor::series());
     series
+}
+
+/// The memory of a process that runs alone, without a supervisor.
+///
+/// # Errors
+/// The system gives none.
+pub(crate) fn memory_of_its_own(extensions: &Extensions) -> Result<Memory, WorkerError> {
+    let scoreboard = Scoreboard::create(&Plan { seats: 1, series: series(&inventory(extensions)) })?;
+    let seat = scoreboard.seat(0).ok_or(WorkerError::Seat(0))?;
+    Ok(Memory { scoreboard, commons: Commons::create()?, seat })
 }
 
 /// The software this program is.

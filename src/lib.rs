@@ -82,6 +82,7 @@ fn dispatch(cli: Cli, extensions: Extensions) -> Result<ExitCode, Failure> {
         Command::Check(root) => commands::check(sources, &root),
         Command::Config(command) => commands::config(sources, &command),
         Command::Ctl(arguments) => commands::ctl(sources, &arguments),
+        Command::Stdio(root) => commands::stdio(sources, &root, &extensions),
         Command::Call(arguments) => commands::call(sources, &arguments, extensions),
         Command::Openspec(arguments) => commands::openspec(&arguments),
         Command::Worker(boot) => commands::worker(&boot, extensions),

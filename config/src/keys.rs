@@ -71,6 +71,7 @@ pub(crate) const KEYS: &[Key] = &[
     number("limits.streams_per_principal", 1, 1_000_000, "streams"),
     number("limits.subscriptions", 1, 1000, "resources"),
     number("limits.stream_buffer_bytes", 65_536, 268_435_456, "bytes"),
+    number("limits.tasks_per_principal", 1, 100_000, "tasks").takes(InPlace),
     list("limits.trusted_proxies", checks::network, ENTRIES).no_effect_yet().takes(NewWorkers),
     text("tls.cert", checks::path).no_effect_yet().takes(NewWorkers),
     text("tls.key", checks::path).no_effect_yet().takes(NewWorkers),

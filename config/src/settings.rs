@@ -97,6 +97,8 @@ pub struct Limits {
     pub subscriptions: u32,
     /// What may wait for a client that reads a stream too slowly, in bytes.
     pub stream_buffer_bytes: u64,
+    /// Tasks of one principal that have not ended.
+    pub tasks_per_principal: u32,
     /// Networks whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<String>,
 }

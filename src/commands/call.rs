@@ -6,14 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use task_mcp_config::settings::Telemetry;
 use task_mcp_mcp::CallResult;
-use task_mcp_scoreboard::{Commons, Plan, Scoreboard};
 use task_mcp_tools::{Call, Principal};
-use task_mcp_worker::{Assembly, Memory, WorkerError};
+use task_mcp_worker::{Assembly, WorkerError};
 
 use crate::Extensions;
 use crate::cli::{CallArgs, SourceArgs};
 use crate::commands::{print, print_error};
-use crate::composition::{inventory, series};
+use crate::composition::memory_of_its_own;
 use crate::failure::{EX_SOFTWARE, EX_USAGE, Failure};
 use crate::logging;
 use crate::settings::load_settings;
@@ -28,11 +27,7 @@ pub(crate) fn call(sources: &SourceArgs, arguments: &CallArgs, extensions: Exten
 
     let failed = |error: WorkerError| Failure::new(error.exit_code(), error);
     // Memory and threads of its own: it works the same whether a server runs beside it or not.
-    let plan = Plan { seats: 1, series: series(&inventory(&extensions)) };
-    let scoreboard = Scoreboard::create(&plan).map_err(|error| failed(error.into()))?;
-    let seat = scoreboard.seat(0).ok_or(WorkerError::Seat(0)).map_err(failed)?;
-    let commons = Commons::create().map_err(|error| failed(error.into()))?;
-    let memory = Memory { scoreboard, commons, seat };
+    let memory = memory_of_its_own(&extensions).map_err(failed)?;
     let parts = Assembly::alone(&settings, &extensions.additions(), &memory).map_err(failed)?;
     if !parts.executor.knows(&arguments.tool) {
         let known: Vec<&str> = parts.registry.names().collect();

@@ -8,6 +8,7 @@ mod ctl;
 mod openspec;
 mod process;
 mod serve;
+mod stdio;
 
 pub(crate) use call::call;
 pub(crate) use check::check;
@@ -16,6 +17,7 @@ pub(crate) use ctl::ctl;
 pub(crate) use openspec::openspec;
 pub(crate) use process::{admin, worker};
 pub(crate) use serve::serve;
+pub(crate) use stdio::stdio;
 
 use std::io::{ErrorKind, Write};
 

@@ -23,6 +23,9 @@
 //! - `lame_duck`: who comes while the whole instance drains
 //! - `told`: messages and signals that must not end or stop a process
 //! - `streams`: event streams while their tool still runs
+//! - `session_streams`: the streams of a legacy session
+//! - `resume`: streams that broke are fetched again
+//! - `chunks`: results that are told while they are made
 //! - `executor`: one path for every call: limits, callers that leave, edits by hand
 //! - `idempotency`: writes that are sent again
 //! - `faults`: tools that fail or panic
@@ -41,6 +44,7 @@
 //! - `conformance`: the official suite, on one instance, over two, while workers die
 //! - `protocol`: what MCP demands and the suite does not check
 //! - `listening`: streams of changes in both eras
+//! - `asking`: calls that ask their client, in rounds or on a stream, and take the answers at any worker
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
 //! - `documents`: what the documents say exists
@@ -53,10 +57,12 @@ mod support;
 mod access;
 mod adoption;
 mod alone;
+mod asking;
 mod bad_input;
 mod cache_ctl;
 mod cache_file;
 mod chaos;
+mod chunks;
 mod clients;
 mod coherence;
 mod conformance;
@@ -85,14 +91,17 @@ mod protocol;
 mod recycle;
 mod reload;
 mod resources;
+mod resume;
 mod rolling;
 mod scarce;
+mod session_streams;
 mod sessions;
 mod settings;
 mod start;
 mod state;
 mod stop;
 mod streams;
+mod tasks;
 mod together;
 mod told;
 mod upgrade;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::assembly::{Assembly, Memory};
 use crate::error::WorkerError;
+use crate::exchange::tasks::TaskRuns;
 use crate::exchange::{Desk, Streams};
 use crate::live::Live;
 use crate::process::Build;
@@ -39,6 +40,8 @@ pub(crate) struct App {
     /// What asking clients takes.
     pub(crate) desk: Arc<Desk>,
     pub(crate) live: ArcSwap<Live>,
+    /// The tasks this worker runs.
+    pub(crate) tasks: TaskRuns,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) seat: Seat,
@@ -78,6 +81,7 @@ impl App {
             desk: Desk::new(&assembly.state, assembly.metrics.mcp.clone()),
             state: assembly.state,
             live: ArcSwap::from_pointee(Live::new(settings)),
+            tasks: TaskRuns::default(),
             readiness,
             metrics: assembly.metrics,
             seat: memory.seat.clone(),
@@ -91,7 +95,7 @@ impl App {
 
     /// Work that goes on though nobody may wait for it: a process that takes leave waits for it.
     pub(crate) fn unfinished(&self) -> usize {
-        self.pool.unfinished() + self.executor.unfinished() + self.streams.detached()
+        self.pool.unfinished() + self.executor.unfinished() + self.streams.detached() + self.tasks.unfinished()
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::app::App;
 use crate::connections::front::Front;
+use crate::exchange::tasks::Leave;
 use crate::process::Exit;
 
 /// How often a drain looks whether it is done.
@@ -45,6 +46,8 @@ pub(crate) async fn drain(front: &Front, handle: &ServerHandle, lame_duck: Durat
     app.stop_reading.send_replace(true);
     // Streams that stay open end with their last event; who comes back finds another worker.
     app.streams.end();
+    // Nor is a task that waits for its client, if others can go on with it.
+    app.tasks.leave(Leave::Waiting);
     let finished = || seat.in_flight() == 0 && app.unfinished() == 0;
     let mut stopped = None;
     loop {
@@ -80,6 +83,7 @@ async fn cut(front: &Front, handle: &ServerHandle, finished: impl Fn() -> bool) 
     let end = Instant::now() + CUT_READS + CUT_WRITES + CUT_FLUSH;
     let app = &front.app;
     app.executor.cut(Cut::Reads);
+    app.tasks.leave(Leave::Everything);
     if !wait_until(end - CUT_WRITES - CUT_FLUSH, &finished, Duration::MAX).await {
         app.executor.cut(Cut::Everything);
         wait_until(end - CUT_FLUSH, &finished, Duration::MAX).await;

@@ -60,6 +60,9 @@ pub enum WorkerError {
     /// The system refuses the watcher's thread.
     #[error("the thread of the watcher cannot be started")]
     Watcher(#[source] io::Error),
+    /// Standard input or output cannot be used.
+    #[error("standard input or output cannot be used")]
+    Stdio(#[source] io::Error),
     /// A signal cannot be watched.
     #[error("the signals cannot be watched")]
     Signals(#[source] io::Error),
@@ -72,7 +75,7 @@ impl WorkerError {
         match self {
             Self::Settings(_) | Self::Store(_) | Self::Cache(_) => 78,
             Self::Keys(error) if error.is_for_the_operator() => 78,
-            Self::Pool(_) | Self::Listen(_) | Self::Watcher(_) | Self::State(_) | Self::Keys(_) => 69,
+            Self::Pool(_) | Self::Listen(_) | Self::Watcher(_) | Self::Stdio(_) | Self::State(_) | Self::Keys(_) => 69,
             Self::Inherit { .. }
             | Self::Snapshot(_)
             | Self::Scoreboard(_)

@@ -74,6 +74,15 @@ pub(crate) fn keyring(settings: &Settings) -> Result<Arc<Keyring>, KeysError> {
     of_the_instance(&settings.supervisor.state_dir).map(Arc::new)
 }
 
+/// A key that nobody else has, for a process that runs alone: what it seals ends with it.
+///
+/// # Errors
+/// The system gives no random numbers.
+pub(crate) fn of_this_process() -> Result<Arc<Keyring>, KeysError> {
+    let part = || random_id().map(u128::from_be_bytes).map_err(KeysError::Random);
+    Ok(Arc::new(Keyring::new(&[&format!("{:032x}{:032x}", part()?, part()?)])?))
+}
+
 /// The instance's own key; it is made if there is none.
 fn of_the_instance(state_dir: &Path) -> Result<Keyring, KeysError> {
     let path = state_dir.join(FILE);

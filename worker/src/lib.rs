@@ -11,7 +11,9 @@
 //! - `exchange`: one request of the protocol, served whatever transport it came over
 //! - `bearer`: the token of a request, for both listeners
 //! - `public`: the public endpoint; `public::mcp` and `public::seed` are its dialects
-//! - `admin`: the admin process: its listener and the watcher of the tree
+//! - `stdio`: MCP over standard input and output, in one process that runs alone
+//! - `admin`: the admin process: its listener, and the chores of the machine
+//! - `watcher`: edits of the tree by hand
 //! - `keys`: the keys that seal sessions; `sessions`: legacy sessions, without memory of idle ones
 //! - `heartbeat`: the thread that serves says that it runs
 //! - `epochs`: the tree's epoch on the shared memory
@@ -41,9 +43,10 @@ mod live;
 mod orders;
 mod process;
 mod public;
-#[allow(dead_code, reason = "the public endpoint calls it")]
 mod sessions;
 mod signals;
+mod stdio;
+mod watcher;
 mod worker;
 
 pub use admin::{CacheAnswer, CacheQuestion, run_admin};
@@ -52,4 +55,5 @@ pub use error::WorkerError;
 pub use faults::Faults;
 pub use keys::KeysError;
 pub use process::{Boot, Build, Exit, Logs};
+pub use stdio::run_stdio;
 pub use worker::run_worker;

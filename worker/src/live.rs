@@ -14,6 +14,7 @@ pub(crate) struct Live {
     /// Who may call.
     pub(crate) access: Access,
     pub(crate) limits: RequestLimits,
+    pub(crate) tasks: TaskLimits,
     /// What a drain is given when nobody says.
     pub(crate) drain_timeout: Duration,
     /// How long a drain serves on.
@@ -40,6 +41,15 @@ pub(crate) struct RequestLimits {
     pub(crate) event_ttl: Duration,
 }
 
+/// What tasks may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskLimits {
+    /// How long one is kept from its creation.
+    pub(crate) ttl: Duration,
+    /// How many of one principal may be alive.
+    pub(crate) per_principal: usize,
+}
+
 impl Live {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
@@ -56,6 +66,10 @@ impl Live {
                 subscriptions: settings.limits.subscriptions,
                 stream_buffer_bytes: usize::try_from(settings.limits.stream_buffer_bytes).unwrap_or(usize::MAX),
                 event_ttl: Duration::from_secs(settings.state.event_ttl_s),
+            },
+            tasks: TaskLimits {
+                ttl: Duration::from_secs(settings.state.task_ttl_s),
+                per_principal: settings.limits.tasks_per_principal as usize,
             },
             drain_timeout: Duration::from_secs(settings.supervisor.drain_timeout_s),
             lame_duck: Duration::from_millis(settings.supervisor.lame_duck_ms),

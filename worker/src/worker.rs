@@ -25,7 +25,7 @@ use crate::connections::serve::service;
 use crate::connections::sweep::sweep;
 use crate::drain::drain;
 use crate::error::WorkerError;
-use crate::exchange::Desk;
+use crate::exchange::tasks;
 use crate::faults::{Armed, Faults};
 use crate::heartbeat::beat;
 use crate::keys::keyring;
@@ -84,6 +84,7 @@ async fn serve(
     seat.set_state(SeatState::Live);
     link.tell(&FromProcess::Ready { listening }).await?;
     faults.when_ready();
+    rt::spawn(tasks::keep(front.app.clone()));
 
     let deadline = tokio::select! {
         deadline = told_to_drain(&mut link, &front, logs) => match deadline {

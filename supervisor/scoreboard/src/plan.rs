@@ -9,8 +9,9 @@ use crate::ScoreboardError;
 
 /// Most seats one scoreboard may have.
 pub const MAX_SEATS: u64 = 1024;
-/// Most metric series one scoreboard may have.
-pub const MAX_SERIES: u64 = 4096;
+/// Most metric series one scoreboard may have: some 70 for each tool or method, most of them for errors, so room for a hundred tools.
+/// One costs a seat 8 bytes.
+pub const MAX_SERIES: u64 = 8192;
 /// Most bounds one histogram may have.
 pub const MAX_BOUNDS: u64 = 64;
 /// Most labels one series may have.

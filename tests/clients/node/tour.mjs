@@ -110,5 +110,8 @@ export async function endSession(url, transport) {
     'Mcp-Session-Id': id,
   };
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
-  assert.equal((await fetch(url, { method: 'POST', headers, body })).status, 404);
+  // Each of them may be answered by another worker.
+  for (let asked = 0; asked < 10; asked += 1) {
+    assert.equal((await fetch(url, { method: 'POST', headers, body })).status, 404);
+  }
 }

@@ -18,4 +18,4 @@ macro_rules! fed {
     };
 }
 
-fed!(session, request_state);
+fed!(session, request_state, envelope, headers, params);

@@ -76,6 +76,10 @@ pub enum ChangesError {
         open: usize,
         /// How many there are.
         total: usize,
+        /// The texts of the first open ones, at most five, each cut to 80 characters.
+        first: Vec<String>,
+        /// Names the text of the list they are in: equal tags, equal text.
+        tag: String,
     },
     /// A path would leave the tree, or is a link.
     #[error("{path} is a symbolic link or leaves the tree")]
@@ -239,7 +243,9 @@ impl ChangesError {
             Self::Locked { slug, owner, since, ttl, expires_at } => {
                 json!({ "slug": slug, "owner": owner, "since": since, "ttl": ttl, "expiresAt": expires_at })
             }
-            Self::OpenTasks { slug, open, total } => json!({ "slug": slug, "open": open, "total": total }),
+            Self::OpenTasks { slug, open, total, first, .. } => {
+                json!({ "slug": slug, "open": open, "total": total, "tasks": first })
+            }
             Self::Escape { path } | Self::NoDocument { path } => json!({ "path": path }),
             Self::Busy { path: Some(path), .. } => json!({ "path": path }),
             Self::TooLarge { path, limit_bytes } => json!({ "path": path, "limitBytes": limit_bytes }),

@@ -40,6 +40,6 @@ pub use ports::{EpochSource, Offload, OffloadFull};
 pub use store::{
     ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, Area, BoxFuture, Capability, ChangeDetails, DeltaEntry,
     Document, DocumentEntry, DocumentHandle, DocumentName, DocumentPaths, FilesStore, Item, ItemPaths, LockView,
-    OpenRequest, OpenedChange, Part, Receipt, ReceiptTests, RenameView, Slug, Store, StoreOptions, Template,
+    OpenRequest, OpenTasks, OpenedChange, Part, Receipt, ReceiptTests, RenameView, Slug, Store, StoreOptions, Template,
     ToolVersions, Totals, document_names,
 };

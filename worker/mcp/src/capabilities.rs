@@ -79,6 +79,11 @@ impl ClientCapabilities {
         all
     }
 
+    /// Whether the client can be asked anything.
+    pub const fn can_be_asked(self) -> bool {
+        self.has(Capability::Elicitation) || self.has(Capability::Sampling) || self.has(Capability::Roots)
+    }
+
     /// The same and one more.
     pub const fn with(self, capability: Capability) -> Self {
         Self(self.0 | capability.bit())

@@ -84,6 +84,19 @@ impl Engine {
         self.route_as(line, None)
     }
 
+    /// The same for one message of a batch; `headers` are those of the whole, if its transport has any. What may not be part of one is
+    /// refused (specification 2025-03-26, "Lifecycle": no `initialize`).
+    pub fn route_of_batch<'a>(&self, message: &'a RawValue, headers: Option<&RequestHeaders<'_>>) -> Route<'a> {
+        match self.route_as(message.get().as_bytes(), headers) {
+            Route::Request(asked) if matches!(asked.method, Method::Initialize(_)) => {
+                let error = RpcError::invalid_request("`initialize` may not be part of a batch");
+                Route::Reply(Reply::error(Some(asked.id), &error))
+            }
+            Route::Batch(_) => Route::Reply(Reply::error(None, &RpcError::invalid_request("a batch holds no batches"))),
+            route => route,
+        }
+    }
+
     fn route_as<'a>(&self, body: &'a [u8], headers: Option<&RequestHeaders<'_>>) -> Route<'a> {
         let message = match Message::parse(body) {
             Ok(message) => message,

@@ -3,7 +3,6 @@
 //! Source: specification 2026-07-28, "Streamable HTTP", request metadata and server validation.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,26 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::{RpcError, shown};
 use crate::revision::Revision;
 
-/// What a request has under the name of a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given<'a> {
-    /// No such header.
-    Nothing,
-    /// One: its value as it came.
-    Once(&'a [u8]),
-    /// Several of that name.
-    Repeated,
-}
-
-/// The headers of a request by name, for those whose names depend on what is called.
-pub trait HeaderLookup: fmt::Debug {
-    /// What is there under a name, which is in lower case.
-    fn given(&self, name: &str) -> Given<'_>;
-}
+/// What the names of headers begin with that repeat an argument of a tool, in lower case.
+pub const PARAM_PREFIX: &str = "mcp-param-";
 
 /// The headers of the protocol as the transport found them. A header that is not visible ASCII is passed as the empty string,
 /// which agrees with nothing.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RequestHeaders<'a> {
     /// `MCP-Protocol-Version`.
     pub protocol_version: Option<&'a str>,
@@ -38,8 +23,8 @@ pub struct RequestHeaders<'a> {
     pub method: Option<&'a str>,
     /// `Mcp-Name`.
     pub name: Option<&'a str>,
-    /// All others, for `Mcp-Param-*`; without it there are none.
-    pub others: Option<&'a dyn HeaderLookup>,
+    /// All whose names begin with [`PARAM_PREFIX`]: the name in lower case and the value as it came.
+    pub params: Vec<(&'a str, &'a [u8])>,
 }
 
 impl RequestHeaders<'_> {

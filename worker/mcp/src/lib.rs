@@ -64,7 +64,7 @@ pub use describe::{
 };
 pub use engine::{Engine, Notification, Response, Route};
 pub use error::{RpcError, code, shown};
-pub use headers::{Given, HeaderLookup, RequestHeaders};
+pub use headers::{PARAM_PREFIX, RequestHeaders};
 pub use level::LogLevel;
 pub use message::RequestId;
 pub use meta::IDEMPOTENCY_KEY;

@@ -2,14 +2,13 @@
 //!
 //! Source: specification 2026-07-28, "Streamable HTTP", custom headers from tool parameters.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
 use crate::describe::ToolDescription;
 use crate::error::{RpcError, shown};
-use crate::headers::{Given, HeaderLookup, RequestHeaders, decoded};
+use crate::headers::{RequestHeaders, decoded};
 
 /// The keyword of a property's schema that asks for a header, and what the names of such headers begin with.
 const KEYWORD: &str = "x-mcp-header";
@@ -59,12 +58,12 @@ impl ParamHeaders {
     pub(crate) fn check(&self, tool: &str, arguments: &str, headers: &RequestHeaders<'_>) -> Result<(), RpcError> {
         let Some(expected) = self.0.get(tool) else { return Ok(()) };
         let Ok(arguments) = serde_json::from_str::<Value>(arguments) else { return Ok(()) };
-        expected.iter().try_for_each(|header| header.check(&arguments, headers.others))
+        expected.iter().try_for_each(|header| header.check(&arguments, &headers.params))
     }
 }
 
 impl ParamHeader {
-    fn check(&self, arguments: &Value, headers: Option<&dyn HeaderLookup>) -> Result<(), RpcError> {
+    fn check(&self, arguments: &Value, headers: &[(&str, &[u8])]) -> Result<(), RpcError> {
         let name = &self.name;
         let mismatch =
             |what: &str| Err(RpcError::header_mismatch(format!("Header mismatch: the header {name} {what}")));
@@ -72,17 +71,17 @@ impl ParamHeader {
         for step in &self.path {
             value = value.and_then(|value| value.get(step));
         }
-        let given = headers.map_or(Given::Nothing, |headers| headers.given(&name.to_ascii_lowercase()));
-        let given = match (given, value.filter(|value| !value.is_null())) {
-            (Given::Nothing, None) => return Ok(()),
+        let mut named = headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
+        let given = (named.next(), named.next());
+        let (given, value) = match (given, value.filter(|value| !value.is_null())) {
+            ((None, _), None) => return Ok(()),
             // What is no text, number or truth has no form in a header; the schema lets it pass nowhere.
-            (Given::Nothing, Some(Value::Array(_) | Value::Object(_))) => return Ok(()),
-            (Given::Nothing, Some(_)) => return mismatch(&format!("is missing: {}", self.must_be())),
-            (Given::Repeated, _) => return mismatch("may be sent only once"),
-            (Given::Once(_), None) => return mismatch("is there without the argument that it repeats"),
-            (Given::Once(given), Some(value)) => (given, value),
+            ((None, _), Some(Value::Array(_) | Value::Object(_))) => return Ok(()),
+            ((None, _), Some(_)) => return mismatch(&format!("is missing: {}", self.must_be())),
+            ((_, Some(_)), _) => return mismatch("may be sent only once"),
+            ((Some(_), None), None) => return mismatch("is there without the argument that it repeats"),
+            ((Some((_, given)), None), Some(value)) => (given, value),
         };
-        let (given, value) = given;
         let Some(text) = std::str::from_utf8(given).ok().and_then(decoded) else {
             return mismatch("has characters that no header may have, or is not valid Base64 of UTF-8 text");
         };
@@ -98,7 +97,7 @@ impl ParamHeader {
 }
 
 /// Whether a header says what an argument says.
-fn says(text: &Cow<'_, str>, value: &Value) -> bool {
+fn says(text: &str, value: &Value) -> bool {
     match value {
         Value::String(value) => value == text,
         Value::Bool(value) => text == if *value { "true" } else { "false" },

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -21,6 +21,11 @@ type Params<'a> = Option<&'a RawValue>;
 fn fields<'a, T: Deserialize<'a>>(params: Params<'a>) -> Result<T, RpcError> {
     let text = params.map_or("{}", RawValue::get);
     serde_json::from_str(text).map_err(|_| RpcError::invalid_params("the field `params` repeats a key"))
+}
+
+/// A field that is there, though it may be `null`.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(from).map(Some)
 }
 
 fn text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, RpcError> {
@@ -129,9 +134,9 @@ pub(crate) fn invocation<'a>(params: Params<'a>, name: &str, rounds: bool) -> Re
         uri: Option<&'a RawValue>,
         #[serde(borrow, default)]
         arguments: Option<&'a RawValue>,
-        #[serde(borrow, default, rename = "inputResponses")]
+        #[serde(borrow, default, rename = "inputResponses", deserialize_with = "present")]
         responses: Option<&'a RawValue>,
-        #[serde(borrow, default, rename = "requestState")]
+        #[serde(borrow, default, rename = "requestState", deserialize_with = "present")]
         state: Option<&'a RawValue>,
     }
     let params = params.ok_or_else(|| RpcError::invalid_params("the field `params` is missing"))?;

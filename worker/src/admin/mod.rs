@@ -1,14 +1,9 @@
 //! The admin process: the admin listener, and the machine's one housekeeper. It serves no client, so that overload or a crash
 //! loop of the workers never hides the metrics.
 //!
-//! - `watcher`: edits of the tree by hand bump its epoch and the tags of results; `gathered`: what they have
-//!   touched; `census`: which documents there are
 //! - `questions`: what operators ask through the control socket
 
-mod census;
-mod gathered;
 mod questions;
-mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +20,7 @@ use task_mcp_link::FromProcess;
 use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_state::{Bus, State};
 use task_mcp_telemetry::{Metrics, exposition};
-use task_mcp_tools::{Tag, touched};
+use task_mcp_tools::Tag;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -40,9 +35,7 @@ use crate::link::{Link, addresses, hello};
 use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
-
-/// Batches of edits that wait to be bumped; the watcher gathers meanwhile.
-const EDITS_MAX: usize = 16;
+use crate::watcher;
 
 /// What the requests of the admin listener share.
 struct AdminApp {
@@ -60,7 +53,7 @@ pub fn run_admin(boot: &Boot, build: &Build, tools: &[&str], codes: &[&str], log
     let process = Process::adopt(boot, Role::Admin, logs)?;
     let metrics = Metrics::bind(&process.scoreboard, &process.seat, tools, codes)?;
     let epoch = TreeEpoch::new(process.commons.epochs());
-    let (touched, edits) = mpsc::channel(EDITS_MAX);
+    let (touched, edits) = watcher::edits();
     watcher::watch(&process.settings.store, epoch, touched, metrics.tree_changes_seen.clone())?;
     rt::System::new().block_on(serve(boot, build, process, edits, &metrics, logs))
 }
@@ -121,20 +114,14 @@ async fn serve(
 /// Does the chores of the machine for cache and state, beside the listener; the bus and the cache of this process.
 fn keep_house(
     process: &Process,
-    mut edits: mpsc::Receiver<Vec<Tag>>,
+    edits: mpsc::Receiver<Vec<Tag>>,
     metrics: &Metrics,
 ) -> Result<(Bus, Cache), WorkerError> {
     let (settings, commons) = (&process.settings, &process.commons);
     let id = store_id(settings);
     let cache = Cache::open(settings, &id, commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
     let state = State::open(settings, commons, metrics.state.clone(), metrics.state_redis.clone())?;
-    let (edited, bus) = (cache.clone(), state.bus().clone());
-    rt::spawn(async move {
-        while let Some(tags) = edits.recv().await {
-            edited.bump(&tags).await;
-            touched::tell(&bus, &tags);
-        }
-    });
+    rt::spawn(watcher::tell(edits, cache.clone(), state.bus().clone()));
     let parts = (state.bus().clone(), cache.clone());
     rt::spawn(async move { cache.keep_house().await });
     rt::spawn(async move { state.keep_house().await });

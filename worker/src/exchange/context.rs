@@ -14,7 +14,6 @@ use super::client::Client;
 use super::outlet::{Emission, Outlet};
 use super::pieces::{Pieces, Told};
 use super::rounds::Rounds;
-use super::tasks::TaskAsking;
 
 /// Topic of what changed for all clients; the payload is a change as JSON.
 pub(crate) const CHANGED: &str = "changed";
@@ -27,8 +26,6 @@ pub(crate) enum Asking {
     Rounds(Rounds),
     /// On a legacy client's stream.
     Session(SessionAsking),
-    /// The client asks after the task and finds the questions there.
-    Task(TaskAsking),
 }
 
 /// A call's side of its client, over any transport.
@@ -122,7 +119,6 @@ impl CallContext for Context {
                 Asking::Never => Err(Unanswered::Gone),
                 Asking::Rounds(rounds) => rounds.ask(about, questions).await,
                 Asking::Session(asking) => asking.ask(questions, &self.outlet).await,
-                Asking::Task(asking) => asking.ask(questions).await,
             }
         })
     }

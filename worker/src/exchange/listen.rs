@@ -68,11 +68,13 @@ pub(crate) async fn serve(
 async fn tell(app: &Data<App>, client: &Client, outlet: &Outlet, id: &Value, gathered: &mut Gathered) {
     for news in gathered.take() {
         let task = match &news {
-            News::Task(task) => match super::tasks::detailed(app, client, task).await {
-                Some(task) => Some(task),
-                // It has ended, and was forgotten.
-                None => continue,
-            },
+            News::Task(task) => {
+                match super::tasks::detailed(app, &super::tasks::owner(&client.principal), task).await {
+                    Some(task) => Some(task),
+                    // It has ended, and was forgotten.
+                    None => continue,
+                }
+            }
             _ => None,
         };
         outlet.push(news.to_message(Some(id), task));
@@ -87,7 +89,7 @@ async fn honour(app: &Data<App>, client: &Client, filter: &mut Filter) {
     let tasks = std::mem::take(&mut filter.tasks);
     if client.capabilities.has(Capability::Tasks) {
         for task in tasks {
-            if super::tasks::detailed(app, client, &task).await.is_some() {
+            if super::tasks::detailed(app, &super::tasks::owner(&client.principal), &task).await.is_some() {
                 filter.tasks.push(task);
             }
         }

@@ -6,11 +6,12 @@
 //! - `client`: who sends requests; `outlet`: what its client is told before the answer; `driven`: a call driven by its reader
 //! - `context`: a call's side of its client; `plain`: of one that hears pieces of its result alone; `run`: tools, prompts, resources, completions
 //! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream;
-//!   `desk`: what both take of the process
+//!   `mailbox`: where their answers arrive; `desk`: what asking takes of the process
 //! - `pieces`: results that are told while their call runs
 //! - `streams`: the open streams of a process; `wanted`: what one of them tells of
 //! - `listen`: streams of `subscriptions/listen`; `tasks`: the tasks extension; `session`: what a legacy session changes
 //! - `unasked`: the streams of a legacy session that no request asked for; `turn`: which of them speaks
+//! - `overheard`: the same where a client has one channel for all
 //! - `kept`: streams of legacy requests that can be fetched again; `frames`: server-sent events as bytes
 
 mod asking;
@@ -21,26 +22,31 @@ mod driven;
 pub(crate) mod frames;
 pub(crate) mod kept;
 mod listen;
+mod mailbox;
 mod outlet;
+mod overheard;
 pub(crate) mod pieces;
 mod plain;
 mod rounds;
 mod run;
 mod session;
 mod streams;
-mod tasks;
+pub(crate) mod tasks;
 mod turn;
 pub(crate) mod unasked;
 mod wanted;
 
 use actix_web::web::{Bytes, Data};
-use task_mcp_mcp::{Method, Reply, Request, Response, RpcError};
+use task_mcp_mcp::{Method, Reply, Request, RpcError};
 
+pub(crate) use self::asking::take_answer;
 pub(crate) use self::client::Client;
+pub(crate) use self::context::notification;
 pub(crate) use self::desk::Desk;
 pub(crate) use self::driven::{Driven, Step};
 pub(crate) use self::listen::too_many_streams;
 pub(crate) use self::outlet::{Emission, Outlet, Terms};
+pub(crate) use self::overheard::overhear;
 pub(crate) use self::plain::Plain;
 pub(crate) use self::streams::{OpenEvents, OpenStream, Streams};
 use crate::app::App;
@@ -60,12 +66,6 @@ impl From<Reply> for Answered {
     fn from(reply: Reply) -> Self {
         Self { reply, replayed: false, tail: None }
     }
-}
-
-/// Takes a client's answer to a question it was asked in its session; what is wrong, if it is not taken.
-pub(crate) async fn take_answer(_app: &Data<App>, _session: &Session, _response: &Response<'_>) -> Result<(), Reply> {
-    let error = RpcError::invalid_request("the field `id` names no question of this server");
-    Err(Reply::error(None, &error))
 }
 
 /// Cancels a request of a session, wherever it is served; `request` is its id as JSON.

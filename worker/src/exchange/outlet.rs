@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use actix_web::web::Bytes;
 use task_mcp_mcp::LogLevel;
+use task_mcp_scoreboard::Counter;
 use tokio::sync::Notify;
 
 use crate::connections::entry::Entry;
@@ -56,6 +57,8 @@ pub(crate) struct Terms {
     pub(crate) result_bytes: usize,
     /// What is ended when the client lets the queue fill.
     pub(crate) connection: Option<Arc<Entry>>,
+    /// Counts that.
+    pub(crate) cut: Option<Counter>,
 }
 
 /// Where a call puts what its client is told before the answer. Cloning is cheap. A transport that can send nothing before the answer
@@ -83,8 +86,6 @@ struct Waiting {
     is_closed: bool,
     /// Nothing more will come.
     is_finished: bool,
-    /// It was closed because too much waited.
-    overflowed: bool,
     reader: Option<Waker>,
 }
 
@@ -204,11 +205,6 @@ impl Emissions {
         self.0.moved.notify_waiters();
         Poll::Ready(Some(emission))
     }
-
-    /// Whether the client was cut because it let too much wait.
-    pub(crate) fn overflowed(&self) -> bool {
-        self.0.lock().overflowed
-    }
 }
 
 impl Drop for Emissions {
@@ -234,7 +230,6 @@ impl Lane {
                 (waiting.add(emission), false)
             } else {
                 waiting.is_closed = true;
-                waiting.overflowed = true;
                 waiting.emissions = VecDeque::new();
                 waiting.bytes = 0;
                 (waiting.reader.take(), true)
@@ -243,6 +238,9 @@ impl Lane {
         wake(reader);
         if is_cut {
             self.moved.notify_waiters();
+            if let Some(cut) = &self.terms.cut {
+                cut.add(1);
+            }
             // Whoever does not read is not asked for more by the one who writes to it.
             if let Some(connection) = &self.terms.connection {
                 connection.end();
@@ -297,7 +295,7 @@ mod tests {
         let (outlet, mut emissions) = Outlet::open(terms(1_000));
         assert!(outlet.push(message(400)) && outlet.push(message(400)));
         assert!(!outlet.push(message(400)), "it would be more than the limit");
-        assert!(emissions.overflowed() && !outlet.is_open());
+        assert!(!outlet.is_open());
         assert_eq!(next(&mut emissions).await, None, "what waited is gone");
         assert_eq!(outlet.send(Emission::Release).await, Err(Closed));
         outlet.left().await;
@@ -306,7 +304,7 @@ mod tests {
             assert!(outlet.push(message(900)));
             assert!(next(&mut emissions).await.is_some());
         }
-        assert!(!emissions.overflowed(), "who reads is not cut");
+        assert!(outlet.is_open(), "who reads is not cut");
     }
 
     #[tokio::test]

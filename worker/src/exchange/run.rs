@@ -8,11 +8,13 @@ use task_mcp_mcp::{Era, Freshness, Invocation, Reply, Request, RpcError, code, s
 use task_mcp_tools::{Answer, Call, Stop, methods};
 
 use super::Answered;
+use super::asking::{SessionAsking, SharedMailbox};
 use super::client::Client;
 use super::context::{Asking, Context};
 use super::outlet::Outlet;
 use super::pieces::{self, Told};
 use super::rounds::Rounds;
+use super::tasks;
 use crate::app::App;
 
 /// For no time: an agent that ticks a task and reads again must see it, and its own tools change the tree as anybody's editor does. Who
@@ -32,15 +34,25 @@ pub(crate) async fn tool(
         let text = format!("Unknown tool: {}; `tools/list` names the tools", shown(&invocation.name));
         return Reply::refusal(request, RpcError::invalid_params(text)).into();
     }
-    let asking = match asking(app, request, client, !app.executor.is_read_only(&invocation.name)) {
+    let asking = match asking(app, request, client, outlet, !app.executor.is_read_only(&invocation.name)) {
         Ok(asking) => asking,
         Err(error) => return Reply::refusal(request, error).into(),
     };
     let context = Context::new(request, client, outlet, asking, app.state.bus());
-    let call = Call::new(client.principal.clone())
-        .with_idempotency(client.idempotency.clone())
-        .with_context(Arc::clone(&context) as _);
-    let Answer { outcome, replayed } = app.executor.execute(&call, &invocation.name, invocation.arguments).await;
+    let answer = match tasks::becomes_task(app, request, client, &invocation.name) {
+        Err(error) => return Reply::refusal(request, error).into(),
+        Ok(true) => match tasks::create(app, request, invocation, client, &context).await {
+            Ok(reply) => return reply.into(),
+            Err(stop) => Answer::from(Err(stop)),
+        },
+        Ok(false) => {
+            let call = Call::new(client.principal.clone())
+                .with_idempotency(client.idempotency.clone())
+                .with_context(Arc::clone(&context) as _);
+            app.executor.execute(&call, &invocation.name, invocation.arguments).await
+        }
+    };
+    let Answer { outcome, replayed } = answer;
     let told = context.told();
     if told == Told::Streamed {
         let tail = pieces::tail(&outcome.map_err(Stop::into_error));
@@ -117,7 +129,7 @@ async fn method(
     arguments: &str,
     freshness: Option<Freshness>,
 ) -> Answered {
-    let asking = match asking(app, request, client, false) {
+    let asking = match asking(app, request, client, outlet, false) {
         Ok(asking) => asking,
         Err(error) => return Reply::refusal(request, error).into(),
     };
@@ -139,11 +151,22 @@ async fn method(
 ///
 /// # Errors
 /// What came with the request to continue an earlier one is not accepted.
-fn asking(app: &App, request: &Request<'_>, client: &Client, writes: bool) -> Result<Asking, RpcError> {
-    Ok(match request.era {
-        Era::Modern => Rounds::open(&app.desk, &app.sessions.terms().keys, request, client, writes)?
+fn asking(
+    app: &App,
+    request: &Request<'_>,
+    client: &Client,
+    outlet: &Outlet,
+    writes: bool,
+) -> Result<Asking, RpcError> {
+    Ok(match (request.era, &client.session) {
+        (Era::Modern, _) => Rounds::open(&app.desk, &app.sessions.terms().keys, request, client, writes)?
             .map_or(Asking::Never, Asking::Rounds),
-        Era::Legacy => Asking::Never,
+        // A client without a stream cannot be sent requests.
+        (Era::Legacy, Some(session)) if outlet.is_open() && client.capabilities.can_be_asked() => {
+            let mailbox = Arc::new(SharedMailbox::new(app, session));
+            Asking::Session(SessionAsking::new(mailbox, &app.desk, app.live.load().limits.ask_timeout))
+        }
+        (Era::Legacy, _) => Asking::Never,
     })
 }
 

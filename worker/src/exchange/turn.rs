@@ -139,8 +139,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_speaks_whoever_comes_and_goes() {
+    #[test]
+    fn one_speaks_whoever_comes_and_goes() {
         let mut now = Instant::now();
         let mut session = Session(Vec::new());
         session.open(5, now);
@@ -160,8 +160,8 @@ mod tests {
         assert_eq!(session.speakers(now), [7]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_speaker_that_was_killed_is_followed_and_one_that_lives_is_not() {
+    #[test]
+    fn a_speaker_that_was_killed_is_followed_and_one_that_lives_is_not() {
         let mut now = Instant::now();
         let mut session = Session(Vec::new());
         session.open(5, now);

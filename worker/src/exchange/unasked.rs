@@ -142,7 +142,7 @@ impl Unasked {
 }
 
 /// What the streams of a session tell of: every list, and the resources it has subscribed to.
-async fn wanted(app: &App, session: &Session) -> Wanted {
+pub(super) async fn wanted(app: &App, session: &Session) -> Wanted {
     // What cannot be read now is read when it changes, or with the next look.
     let changed = app.sessions.changed(session).await.unwrap_or_default();
     let filter = Filter {

@@ -66,15 +66,13 @@ impl Telling {
         }
         let mut beats = interval_at(Instant::now() + heartbeat, heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mcp = &app.metrics.mcp;
         response.body(Body {
             driven: Some(driven),
             first,
             framing,
             head: Some(head),
             beats,
-            messages: mcp.messages.clone(),
-            cut: mcp.streams_cut.clone(),
+            messages: app.metrics.mcp.messages.clone(),
             _open: (framing == Framing::Events).then(|| OpenEvents::new(app)),
             _counted: kind.map(|kind| OpenStream::new(app, kind)),
         })
@@ -90,7 +88,6 @@ struct Body {
     head: Option<Bytes>,
     beats: Interval,
     messages: Counter,
-    cut: Counter,
     _open: Option<OpenEvents>,
     _counted: Option<OpenStream>,
 }
@@ -155,7 +152,6 @@ impl MessageBody for Body {
                     Some(body.answer(answered))
                 }
                 Step::Ended => {
-                    body.note_cut();
                     body.driven = None;
                     return Poll::Ready(None);
                 }
@@ -172,19 +168,5 @@ impl MessageBody for Body {
             return Poll::Ready(Some(Ok(Bytes::from_static(frames::KEEP_ALIVE))));
         }
         Poll::Pending
-    }
-}
-
-impl Body {
-    fn note_cut(&self) {
-        if self.driven.as_ref().is_some_and(Driven::overflowed) {
-            self.cut.add(1);
-        }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.note_cut();
     }
 }

@@ -15,7 +15,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
 use task_mcp_mcp::{
-    Era, Given, HeaderLookup, Method, Notification, Reply, Request, RequestHeaders, Revision, Route, RpcError, code,
+    Era, Method, Notification, PARAM_PREFIX, Reply, Request, RequestHeaders, Revision, Route, RpcError, code,
 };
 use task_mcp_telemetry::StreamKind;
 use task_mcp_tools::Principal;
@@ -68,8 +68,7 @@ async fn serve(
         Ok(body) => body,
         Err(refusal) => return refusal.respond(request, form),
     };
-    let others = Others(request.headers());
-    let headers = match protocol_headers(request, &others) {
+    let headers = match protocol_headers(request) {
         Ok(headers) => headers,
         Err(refusal) => return refusal.respond(request, form),
     };
@@ -92,6 +91,7 @@ async fn serve(
                 messages: events,
                 result_bytes: live.limits.response_bytes,
                 connection: request.conn_data::<Arc<Entry>>().cloned(),
+                cut: Some(app.metrics.mcp.streams_cut.clone()),
             });
             (outlet, Some(emissions))
         }
@@ -161,8 +161,7 @@ impl Served {
 
 impl Message {
     async fn run(self) -> Served {
-        let others = Others(self.request.headers());
-        let headers = match protocol_headers(&self.request, &others) {
+        let headers = match protocol_headers(&self.request) {
             Ok(headers) => headers,
             Err(refusal) => return Served::Refused(refusal),
         };
@@ -223,7 +222,7 @@ impl Message {
         }
         let mut answers: Vec<Bytes> = Vec::new();
         for message in messages {
-            match self.app.engine.route(message.get().as_bytes(), headers) {
+            match self.app.engine.route_of_batch(message, Some(headers)) {
                 Route::Request(asked) => match self.answer(&asked, &Outlet::closed()).await {
                     Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _) => answers.push(reply.body),
                     Served::Accepted => {}
@@ -337,6 +336,7 @@ impl Waiting<'_> {
                     messages: true,
                     result_bytes: 0,
                     connection: self.request.conn_data::<Arc<Entry>>().cloned(),
+                    cut: Some(self.app.metrics.mcp.streams_cut.clone()),
                 });
                 let levels = Levels::new(session.clone());
                 let app = self.app.clone();
@@ -355,8 +355,7 @@ impl Waiting<'_> {
 
     /// The request is read again: only the few that become streams pay for it.
     fn facts(&self) -> Facts {
-        let others = Others(self.request.headers());
-        if let Ok(headers) = protocol_headers(self.request, &others)
+        if let Ok(headers) = protocol_headers(self.request)
             && let Route::Request(asked) = self.app.engine.route(self.body, &headers)
         {
             let id = asked.id.as_json().to_owned();
@@ -426,29 +425,20 @@ pub(crate) fn client_address_of(request: &HttpRequest, live: &Live) -> Option<Ip
     request.peer_addr().filter(|_| !live.access.needs_token()).map(client_address)
 }
 
-/// All headers of a request, for those that repeat an argument.
-#[derive(Debug)]
-struct Others<'a>(&'a HeaderMap);
-
-impl HeaderLookup for Others<'_> {
-    fn given(&self, name: &str) -> Given<'_> {
-        let mut values = self.0.get_all(name);
-        match (values.next(), values.next()) {
-            (None, _) => Given::Nothing,
-            (Some(value), None) => Given::Once(value.as_bytes()),
-            (Some(_), Some(_)) => Given::Repeated,
-        }
-    }
+/// The headers that repeat arguments of a tool.
+fn params_of(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    let params = headers.iter().filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
+    params.map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
 }
 
-fn protocol_headers<'a>(request: &'a HttpRequest, others: &'a Others<'_>) -> Result<RequestHeaders<'a>, Refusal> {
+fn protocol_headers(request: &HttpRequest) -> Result<RequestHeaders<'_>, Refusal> {
     let text = |name| Ok(single(request, name)?.map(|value| value.to_str().unwrap_or_default()));
     let mismatch = |refusal: Refusal| refusal.with_rpc_code(code::HEADER_MISMATCH);
     Ok(RequestHeaders {
         protocol_version: text(PROTOCOL_VERSION).map_err(mismatch)?,
         method: text(METHOD).map_err(mismatch)?,
         name: text(NAME).map_err(mismatch)?,
-        others: Some(others),
+        params: params_of(request.headers()),
     })
 }
 

@@ -242,6 +242,7 @@ impl Asked {
             messages: false,
             result_bytes: 0,
             connection: request.conn_data::<Arc<Entry>>().cloned(),
+            cut: Some(app.metrics.mcp.streams_cut.clone()),
         });
         let Self { call, tool, input } = self;
         let call = call.with_context(Plain::context(outlet, app.state.bus()));

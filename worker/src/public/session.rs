@@ -125,6 +125,7 @@ async fn listen(request: &HttpRequest, app: &Data<App>, live: &Live, principal: 
         messages: true,
         result_bytes: 0,
         connection: request.conn_data::<Arc<Entry>>().cloned(),
+        cut: Some(app.metrics.mcp.streams_cut.clone()),
     });
     let driven = match last.filter(|last| !last.starts_with(unasked::MARK)) {
         None => {

@@ -4,6 +4,7 @@
 //! # Layout
 //! - `records`: values under a kind and a key, until they end; in memory, in files, or in Redis
 //! - `ledger`: what became of calls with an idempotency key
+//! - `runner`: whether the process that runs a call or a task lives; `place`: the same as the system of its machine knows it
 //! - `rates`: how much each principal may send
 //! - `collections`: what else the records are used for: sessions and their activity, revocations, tasks, events,
 //!   answers, nonces
@@ -22,8 +23,10 @@ mod collections;
 mod error;
 mod ledger;
 mod outage;
+mod place;
 mod rates;
 mod records;
+mod runner;
 #[cfg(test)]
 mod testing;
 
@@ -38,8 +41,8 @@ use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use bus::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, Subscription, TOPIC_BYTES_MAX, TooLong};
 pub use collections::{
-    Activity, Answers, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, Task, TaskStatus, Tasks,
-    Transition,
+    Activity, Alive, Answers, Events, NewTask, Nonces, Resumed, Revocations, Running, Session, Sessions, TASK_TOPIC,
+    Task, TaskStatus, Tasks, Transition,
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};
@@ -159,15 +162,16 @@ impl State {
                 Bus::new(Some(elsewhere), metrics.clone())
             }
         };
+        let ledger = Ledger::new(records.clone(), idempotency_ttl, metrics);
         Self(Arc::new(Parts {
-            ledger: Ledger::new(records.clone(), idempotency_ttl, metrics),
             sessions: Sessions::new(records.clone()),
             activity: Activity::new(records.clone()),
             revocations: Revocations::new(records.clone(), bus.clone()),
-            tasks: Tasks::new(records.clone(), bus.clone()),
+            tasks: Tasks::new(records.clone(), bus.clone(), ledger.runner().clone()),
             answers: Answers::new(records.clone(), bus.clone()),
             events: Events::new(records.clone()),
             nonces: Nonces::new(records.clone()),
+            ledger,
             bus,
             shared,
             records,

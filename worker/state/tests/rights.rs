@@ -53,7 +53,7 @@ async fn use_all(server: &RedisServer) -> Result<(), Box<dyn std::error::Error>>
     two.revocations().is_revoked("r").await?;
     one.nonces().use_once("n", HOUR).await?;
     let data = serde_json::json!({});
-    one.tasks().create("o", NewTask { status: TaskStatus::Working, ttl: HOUR, data }).await?;
+    one.tasks().create("o", NewTask { status: TaskStatus::Working, ttl: HOUR, data }, 9).await?;
     assert_eq!(two.tasks().list("o", "", 9).await?.len(), 1);
     one.events().append("e", "x".into(), HOUR).await?;
     two.events().after("e", 0, 9).await?;

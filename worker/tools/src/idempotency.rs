@@ -49,7 +49,8 @@ impl IdempotencyKey {
         if rest.is_empty() || rest.starts_with(';') { Self::parse(&key) } else { Err(NoKey) }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The key itself.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

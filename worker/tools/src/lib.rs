@@ -53,7 +53,7 @@ pub use builtin::{Inventory, builtin_completions, builtin_prompts, builtin_resou
 pub use call::Call;
 pub use canonical::digest as arguments_digest;
 pub use error::{ToolError, code};
-pub use executor::{Answer, Backing, Cut, Executor, Limits};
+pub use executor::{Answer, Backing, Cut, Executor, Limits, Turn};
 pub use idempotency::{IdempotencyKey, NoKey};
 pub use offers::{
     Additions, Completer, Completion, Prompt, PromptMessage, Reference, ResourcePage, Resources, Role, Typed,

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
 use task_mcp_cache::Key;
 
 /// What a principal may do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scopes {
     /// Everything.
     All,
@@ -55,6 +57,11 @@ impl Principal {
     /// Whose it is, where several share an instance.
     pub fn tenant(&self) -> Option<&str> {
         self.0.tenant.as_deref()
+    }
+
+    /// What it may do.
+    pub fn scopes(&self) -> &Scopes {
+        &self.0.scopes
     }
 
     /// Whether it holds a scope.

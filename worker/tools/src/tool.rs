@@ -161,6 +161,17 @@ pub trait Tool: Send + Sync + 'static {
         TaskSupport::Never
     }
 
+    /// Asks what the client must be asked before a task is made of its call, with [`Call::ask`]: the specification wants such
+    /// questions answered by requests of the call itself. The task is made when this returns `Ok`, and its
+    /// [`call`](Tool::call) gets the same answers at once when it asks the same questions about the same. It changes nothing, and an
+    /// error is the answer to the call.
+    ///
+    /// Source: tasks extension, revision 2026-07-28, "Task Creation".
+    fn before_task<'a>(&'a self, call: &'a Call, arguments: &'a Value) -> BoxFuture<'a, Result<(), Stop>> {
+        let _ = (call, arguments);
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether a task whose worker died may be run again from its beginning, with what its client has answered so far.
     fn resumes(&self) -> bool {
         false

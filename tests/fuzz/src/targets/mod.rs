@@ -1,5 +1,9 @@
 //! What is fed.
 
+mod envelope;
+mod headers;
+mod mcp;
+mod params;
 mod request_state;
 mod session;
 
@@ -9,7 +13,7 @@ use crate::Target;
 use crate::corpus::inputs;
 
 /// All targets.
-pub const ALL: &[Target] = &[session::TARGET, request_state::TARGET];
+pub const ALL: &[Target] = &[session::TARGET, request_state::TARGET, envelope::TARGET, headers::TARGET, params::TARGET];
 
 /// The target of that name.
 ///

@@ -16,8 +16,8 @@ pub use files::{Area, FilesStore, StoreOptions, document_names};
 pub use slug::Slug;
 pub use types::{
     ActivePage, ActiveQuery, ArchiveRequest, ArchivedChange, ChangeDetails, DeltaEntry, DocumentHandle, DocumentPaths,
-    Item, ItemPaths, LockView, OpenRequest, OpenedChange, Receipt, ReceiptTests, RenameView, Template, ToolVersions,
-    Totals,
+    Item, ItemPaths, LockView, OpenRequest, OpenTasks, OpenedChange, Receipt, ReceiptTests, RenameView, Template,
+    ToolVersions, Totals,
 };
 
 use crate::error::ChangesError;

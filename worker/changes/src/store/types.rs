@@ -240,10 +240,22 @@ pub struct DocumentPaths {
 pub struct ArchiveRequest {
     /// Its name.
     pub slug: Slug,
-    /// Archive with tasks open.
-    pub allow_open_tasks: bool,
+    /// What open tasks mean for it.
+    pub open_tasks: OpenTasks,
     /// Who calls.
     pub principal: String,
+}
+
+/// What open tasks mean for an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenTasks {
+    /// It is refused.
+    Refuse,
+    /// They stay as they are.
+    Allow,
+    /// The same, if the list of tasks is the one with this tag, which an earlier refusal told
+    /// ([`ChangesError::OpenTasks`](crate::ChangesError::OpenTasks)): somebody has seen it and agreed.
+    AllowSeen(String),
 }
 
 /// The answer of `change.archive`.

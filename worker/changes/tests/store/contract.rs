@@ -1,7 +1,7 @@
 //! What holds for every store. Each promise takes an empty store and its epoch source.
 
 use serde_json::Value;
-use task_mcp_changes::{ActiveQuery, DocumentName, EpochSource, Store};
+use task_mcp_changes::{ActiveQuery, ArchiveRequest, ChangesError, DocumentName, EpochSource, OpenTasks, Store};
 
 use crate::world::{World, archiving, opening, slug};
 
@@ -124,11 +124,15 @@ async fn pages_hold_every_change_once(store: &dyn Store, _: &dyn EpochSource) {
 
 async fn archiving_is_done_once(store: &dyn Store, _: &dyn EpochSource) {
     store.open(opening("add-login", "ana")).await.unwrap();
-    let refused = task_mcp_changes::ArchiveRequest { allow_open_tasks: false, ..archiving("add-login", "ana") };
-    let refused = store.archive(refused).await.unwrap_err();
+    let with = |open_tasks| ArchiveRequest { open_tasks, ..archiving("add-login", "ana") };
+    let refused = store.archive(with(OpenTasks::Refuse)).await.unwrap_err();
     assert_eq!(refused.code(), "EOPENTASKS");
     assert!(refused.hint().unwrap().contains("allowOpenTasks"));
-    let archived = store.archive(archiving("add-login", "ana")).await.unwrap();
+    let ChangesError::OpenTasks { tag, first, open, .. } = refused else { panic!("it has open tasks") };
+    assert!(!first.is_empty() && first.len() <= open);
+    let other = store.archive(with(OpenTasks::AllowSeen("other".to_owned()))).await.unwrap_err();
+    assert_eq!(other.code(), "EOPENTASKS", "nobody has agreed to these tasks");
+    let archived = store.archive(with(OpenTasks::AllowSeen(tag))).await.unwrap();
     assert!(archived.archived && !archived.already_archived);
     let again = store.archive(archiving("add-login", "bob")).await.unwrap();
     assert!(again.already_archived);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use task_mcp_changes::validate::change_in;
-use task_mcp_changes::{ActiveQuery, ArchiveRequest, FilesStore, Store, StoreOptions, SystemClock, cli};
+use task_mcp_changes::{ActiveQuery, ArchiveRequest, FilesStore, OpenTasks, Store, StoreOptions, SystemClock, cli};
 
 use crate::world::{DAY, DELTA, World, archiving, opening, slug};
 
@@ -178,9 +178,10 @@ async fn open_tasks_are_counted() {
     let world = World::new();
     world.add_ready("half-done");
     world.write("openspec/changes/half-done/tasks.md", "- [x] a\n- [ ] b\n- [ ] c\n");
-    let request = ArchiveRequest { allow_open_tasks: false, ..archiving("half-done", "ana") };
+    let request = ArchiveRequest { open_tasks: OpenTasks::Refuse, ..archiving("half-done", "ana") };
     let error = world.store.archive(request).await.unwrap_err();
-    assert_eq!(error.details().unwrap(), serde_json::json!({"slug": "half-done", "open": 2, "total": 3}));
+    let details = serde_json::json!({"slug": "half-done", "open": 2, "total": 3, "tasks": ["b", "c"]});
+    assert_eq!(error.details().unwrap(), details);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use task_mcp_changes::{
-    ArchiveRequest, Clock, EpochSource, FilesStore, Offload, OffloadFull, OpenRequest, Slug, StoreOptions, Template,
+    ArchiveRequest, Clock, EpochSource, FilesStore, Offload, OffloadFull, OpenRequest, OpenTasks, Slug, StoreOptions,
+    Template,
 };
 
 pub const DAY: &str = "2026-03-04";
@@ -149,7 +150,7 @@ pub fn opening(text: &str, principal: &str) -> OpenRequest {
 }
 
 pub fn archiving(text: &str, principal: &str) -> ArchiveRequest {
-    ArchiveRequest { slug: slug(text), allow_open_tasks: true, principal: principal.to_owned() }
+    ArchiveRequest { slug: slug(text), open_tasks: OpenTasks::Allow, principal: principal.to_owned() }
 }
 
 /// The journal of an archive of `slug` in this tree: files with their text before and after.

@@ -40,7 +40,7 @@ fn modern_meta() -> Value {
 }
 
 fn modern_headers(method: &'static str) -> RequestHeaders<'static> {
-    RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, others: None }
+    RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, params: Vec::new() }
 }
 
 fn request(method: &str, params: Value) -> Vec<u8> {
@@ -118,7 +118,8 @@ fn versions_must_agree_and_be_known() {
 #[test]
 fn what_the_modern_era_left_behind_is_not_found() {
     for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "unknown/method"] {
-        let headers = RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, others: None };
+        let headers =
+            RequestHeaders { protocol_version: Some(MODERN), method: Some(method), name: None, params: Vec::new() };
         refused(&request(method, json!({ "_meta": modern_meta() })), &headers, 404, code::METHOD_NOT_FOUND);
     }
 }
@@ -231,6 +232,170 @@ fn an_escaped_id_and_name_survive() {
     let reply = Reply::refusal(asked(&route), RpcError::invalid_params("no"));
     let reply: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(reply["id"], "é\"");
+}
+
+/// All parts of a request that may be wrong, from what is told first to what is told last.
+#[test]
+fn the_first_thing_that_is_wrong_is_told() {
+    let unknown = "v999.0.0";
+    let call = |version: Option<&str>, method: &str, name: Value| {
+        let mut params = json!({ "name": name, "_meta": modern_meta() });
+        match version {
+            Some(version) => params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(version),
+            None => drop(params["_meta"].as_object_mut().unwrap().remove("io.modelcontextprotocol/clientCapabilities")),
+        }
+        request(method, params)
+    };
+    let headers = |version, method, name| RequestHeaders {
+        protocol_version: Some(version),
+        method: Some(method),
+        name: Some(name),
+        params: Vec::new(),
+    };
+    let table = [
+        // The body, its headers, and what is told.
+        (call(None, "gone", json!(1)), headers(unknown, "other", "x"), 400, code::INVALID_PARAMS),
+        (call(Some(unknown), "gone", json!(1)), headers(MODERN, "gone", "x"), 400, code::HEADER_MISMATCH),
+        (call(Some(unknown), "gone", json!(1)), headers(unknown, "other", "x"), 400, code::HEADER_MISMATCH),
+        (call(Some(unknown), "gone", json!(1)), headers(unknown, "gone", "x"), 400, code::UNSUPPORTED_PROTOCOL_VERSION),
+        (call(Some(MODERN), "gone", json!(1)), headers(MODERN, "gone", "x"), 404, code::METHOD_NOT_FOUND),
+        (call(Some(MODERN), "tools/call", json!(1)), headers(MODERN, "tools/call", "x"), 400, code::INVALID_PARAMS),
+        (call(Some(MODERN), "tools/call", json!("y")), headers(MODERN, "tools/call", "x"), 400, code::HEADER_MISMATCH),
+    ];
+    for (body, headers, status, code) in table {
+        refused(&body, &headers, status, code);
+    }
+}
+
+#[test]
+fn what_is_not_offered_is_not_found_in_either_era() {
+    for method in
+        ["prompts/list", "prompts/get", "resources/list", "resources/read", "completion/complete", "tasks/list"]
+    {
+        let body = request(method, json!({ "name": "x", "uri": "x:y", "_meta": modern_meta() }));
+        let headers = RequestHeaders { name: Some("x"), ..modern_headers(method) };
+        refused(&body, &headers, 404, code::METHOD_NOT_FOUND);
+        let legacy = RequestHeaders { protocol_version: Some("2025-06-18"), ..RequestHeaders::default() };
+        refused(&request(method, json!({ "name": "x", "uri": "x:y" })), &legacy, 200, code::METHOD_NOT_FOUND);
+    }
+}
+
+#[test]
+fn every_request_about_a_task_names_it_in_a_header() {
+    for method in ["tasks/get", "tasks/cancel", "tasks/update"] {
+        let body = request(method, json!({ "taskId": "t-1", "inputResponses": {}, "_meta": modern_meta() }));
+        for name in [None, Some("t-2"), Some("T-1")] {
+            refused(&body, &RequestHeaders { name, ..modern_headers(method) }, 400, code::HEADER_MISMATCH);
+        }
+        let headers = RequestHeaders { name: Some("t-1"), ..modern_headers(method) };
+        assert!(matches!(engine().route(&body, &headers), Route::Request(_)), "{method}");
+    }
+}
+
+#[test]
+fn a_legacy_version_that_is_unknown_is_refused_but_in_a_handshake() {
+    for version in ["2024-11-05", "", "latest", "2026-07-28 "] {
+        let headers = RequestHeaders { protocol_version: Some(version), ..RequestHeaders::default() };
+        let wanted = if version.trim() == MODERN { code::INVALID_PARAMS } else { code::UNSUPPORTED_PROTOCOL_VERSION };
+        refused(&request("tools/list", json!({})), &headers, 400, wanted);
+    }
+    let headers = RequestHeaders { protocol_version: Some("2024-11-05"), ..RequestHeaders::default() };
+    let body = request("initialize", json!({ "protocolVersion": "2025-03-26", "capabilities": {} }));
+    let (status, answer) = reply(&body, &headers);
+    assert_eq!((status, &answer["result"]["protocolVersion"]), (200, &json!("2025-03-26")));
+}
+
+#[test]
+fn a_batch_is_for_the_revision_that_has_batches() {
+    let engine = engine();
+    let batch = br#" [{"jsonrpc":"2.0","id":1,"method":"ping"},7, {"jsonrpc":"2.0","method":"notifications/x"}]"#;
+    let named = |version| RequestHeaders { protocol_version: Some(version), ..RequestHeaders::default() };
+    for headers in [RequestHeaders::default(), named("2025-03-26")] {
+        let Route::Batch(messages) = engine.route(batch, &headers) else { panic!("no batch") };
+        let texts: Vec<&str> = messages.iter().map(|message| message.get()).collect();
+        assert_eq!(
+            texts,
+            [r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "7", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#]
+        );
+    }
+    for version in ["2025-06-18", "2025-11-25", MODERN] {
+        refused(batch, &named(version), 400, code::INVALID_REQUEST);
+    }
+    refused(batch, &named("v999"), 400, code::UNSUPPORTED_PROTOCOL_VERSION);
+    let of = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+    let many = of(crate::BATCH_MAX);
+    assert!(matches!(engine.route(many.as_bytes(), &RequestHeaders::default()), Route::Batch(all) if all.len() == 64));
+    let more = refused(of(100_000).as_bytes(), &RequestHeaders::default(), 400, code::INVALID_REQUEST);
+    assert!(more["error"]["message"].as_str().unwrap().contains("64"), "{more}");
+    let broken = format!("{},", of(100).trim_end_matches(']'));
+    refused(broken.as_bytes(), &RequestHeaders::default(), 400, code::PARSE_ERROR);
+}
+
+#[test]
+fn what_may_not_be_part_of_a_batch_is_refused_where_it_stands() {
+    let engine = engine();
+    let of_batch = |text: &str| {
+        let message = serde_json::from_str::<&RawValue>(text).unwrap();
+        match engine.route_of_batch(message, Some(&RequestHeaders::default())) {
+            Route::Reply(reply) => serde_json::from_slice::<Value>(&reply.body).unwrap(),
+            other => json!(format!("{other:?}")),
+        }
+    };
+    let begun =
+        of_batch(r#"{"jsonrpc":"2.0","id":"a","method":"initialize","params":{"protocolVersion":"2025-03-26"}}"#);
+    assert_eq!((&begun["id"], &begun["error"]["code"]), (&json!("a"), &json!(code::INVALID_REQUEST)));
+    for text in ["[[]]", r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, "7", "null", "{}"] {
+        assert_eq!(of_batch(text)["error"]["code"], code::INVALID_REQUEST, "{text}");
+    }
+    assert!(of_batch(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).as_str().unwrap().contains("Ping"));
+}
+
+#[test]
+fn a_transport_without_headers_is_asked_for_none() {
+    let engine = engine();
+    let line = |method: &str, params: Value| request(method, params);
+    let call = line("tools/call", json!({ "name": "x", "_meta": modern_meta() }));
+    let route = engine.route_line(&call);
+    assert_eq!((invocation(&route).name.as_ref(), asked(&route).era), ("x", Era::Modern));
+    let call = line("tools/call", json!({ "name": "x" }));
+    let route = engine.route_line(&call);
+    assert_eq!((asked(&route).era, asked(&route).revision), (Era::Legacy, None));
+    let code = |body: &[u8]| match engine.route_line(body) {
+        Route::Reply(reply) => reply.error_code,
+        other => panic!("no reply: {other:?}"),
+    };
+    let mut meta = modern_meta();
+    meta["io.modelcontextprotocol/protocolVersion"] = json!("v999");
+    assert_eq!(code(&line("tools/list", json!({ "_meta": meta }))), Some(code::UNSUPPORTED_PROTOCOL_VERSION));
+    assert_eq!(code(&line("server/discover", json!({}))), Some(code::INVALID_PARAMS));
+    assert_eq!(code(&line("gone", json!({}))), Some(code::METHOD_NOT_FOUND));
+}
+
+#[test]
+fn ids_of_every_kind_are_echoed_or_refused() {
+    let engine = engine();
+    let big =
+        ["9007199254740993", "18446744073709551615", "-9223372036854775808", r#""\u00e9\/\n""#, r#""""#, "0", "-0"];
+    for id in big {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        let Route::Request(asked) = engine.route(body.as_bytes(), &RequestHeaders::default()) else { panic!("{id}") };
+        let reply = engine.told(&asked).unwrap();
+        assert_eq!(reply.body, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+    }
+    for id in ["null", "true", "[]", "{}", "1.0", "1e3", "18446744073709551616", "123456789012345678901234567890"] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        let got = refused(body.as_bytes(), &RequestHeaders::default(), 400, code::INVALID_REQUEST);
+        assert_eq!(got.get("id"), None, "{id}");
+    }
+}
+
+#[test]
+fn what_nobody_reads_must_be_text_all_the_same() {
+    for place in ["id\":\"\u{1}", "x\":\"\u{1}", "method\":\"ping\u{1}"] {
+        let text = format!("{{\"jsonrpc\":\"2.0\",\"{place}\"}}");
+        let body: Vec<u8> = text.bytes().map(|byte| if byte == 1 { 0xff } else { byte }).collect();
+        refused(&body, &RequestHeaders::default(), 400, code::PARSE_ERROR);
+    }
 }
 
 proptest::proptest! {

@@ -28,20 +28,6 @@ fn registered(schema: Value) -> Result<ParamHeaders, String> {
     })
 }
 
-#[derive(Debug)]
-struct Headers(Vec<(&'static str, Vec<u8>)>);
-
-impl HeaderLookup for Headers {
-    fn given(&self, name: &str) -> Given<'_> {
-        let mut all = self.0.iter().filter(|(of, _)| *of == name);
-        match (all.next(), all.next()) {
-            (None, _) => Given::Nothing,
-            (Some((_, value)), None) => Given::Once(value),
-            _ => Given::Repeated,
-        }
-    }
-}
-
 fn schema() -> Value {
     let of = |kind: Value, header: &str| json!({ "type": kind, "x-mcp-header": header });
     json!({
@@ -57,10 +43,9 @@ fn schema() -> Value {
     })
 }
 
-fn check(arguments: Value, headers: &[(&'static str, &[u8])]) -> Result<(), RpcError> {
+fn check(arguments: Value, headers: &[(&str, &[u8])]) -> Result<(), RpcError> {
     let all = registered(schema()).unwrap();
-    let lookup = Headers(headers.iter().map(|(name, value)| (*name, value.to_vec())).collect());
-    all.check("sql", &arguments.to_string(), &RequestHeaders { others: Some(&lookup), ..RequestHeaders::default() })
+    all.check("sql", &arguments.to_string(), &RequestHeaders { params: headers.to_vec(), ..RequestHeaders::default() })
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub use events::{Events, Resumed};
 pub use nonces::Nonces;
 pub use revocations::Revocations;
 pub use sessions::{Session, Sessions};
-pub use tasks::{NewTask, Task, TaskStatus, Tasks, Transition};
+pub use tasks::{Alive, NewTask, Running, TASK_TOPIC, Task, TaskStatus, Tasks, Transition};
 
 /// The key of something whose name may be long, secret, or chosen by a client.
 fn key_of(name: &str) -> String {

@@ -66,6 +66,8 @@ in_every_place!(
     what_was_revoked_is_so_everywhere,
     a_nonce_is_used_once,
     a_task_belongs_to_its_owner_and_ends_once,
+    as_many_tasks_of_an_owner_live_as_may_at_a_time,
+    a_task_without_its_process_is_found_and_taken_once,
     tasks_are_listed_in_the_order_they_were_made,
     an_answer_reaches_who_waits_for_it_elsewhere,
     events_have_consecutive_numbers_whoever_adds_them,
@@ -154,7 +156,7 @@ fn working() -> NewTask {
 }
 
 async fn a_task_belongs_to_its_owner_and_ends_once(pair: Pair) {
-    let task = pair.any().tasks().create("alice", working()).await.unwrap();
+    let task = pair.any().tasks().create("alice", working(), 99).await.unwrap().0;
     assert_eq!(pair.any().tasks().get("alice", &task.id).await.unwrap().as_ref(), Some(&task));
     for (owner, id) in
         [("bob", task.id.as_str()), ("alice", "x"), ("alice", ""), ("alice/", &task.id), ("alice", "../")]
@@ -183,12 +185,63 @@ async fn a_task_belongs_to_its_owner_and_ends_once(pair: Pair) {
     assert_eq!(made[0].end_ms, task.end_ms, "a change does not prolong it");
 }
 
+async fn as_many_tasks_of_an_owner_live_as_may_at_a_time(pair: Pair) {
+    let all: Vec<_> = (0..9)
+        .map(|_| {
+            let state = pair.any().clone();
+            tokio::spawn(async move { state.tasks().create("alice", working(), 4).await })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for one in all {
+        match one.await.unwrap() {
+            Ok((task, _)) => made.push(task),
+            Err(error) => assert!(matches!(error, StateError::TooMany { limit: 4, .. }), "{error}"),
+        }
+    }
+    assert!(made.len() <= 4, "{}", made.len());
+    while made.len() < 4 {
+        made.push(pair.any().tasks().create("alice", working(), 4).await.unwrap().0);
+    }
+    assert!(pair.any().tasks().create("alice", working(), 4).await.is_err());
+    pair.any().tasks().create("bob", working(), 4).await.unwrap();
+    pair.any().tasks().change("alice", &made[0], TaskStatus::Failed, json!({})).await.unwrap();
+    pair.any().tasks().create("alice", working(), 4).await.unwrap();
+}
+
+async fn a_task_without_its_process_is_found_and_taken_once(pair: Pair) {
+    let [one, two] = &pair.states;
+    let (task, running) = one.tasks().create("alice", working(), 9).await.unwrap();
+    let alive = two.tasks().alive("", 9).await.unwrap().pop().unwrap();
+    assert_eq!((alive.owner.as_str(), &alive.id), ("alice", &task.id));
+    for state in &pair.states {
+        assert!(state.tasks().is_run(&task).await.unwrap() && state.tasks().seems_run(&alive).await.unwrap());
+    }
+    assert!(one.tasks().is_mine(&task) && !two.tasks().is_mine(&task));
+    drop(running);
+    assert!(!one.tasks().is_run(&task).await.unwrap(), "its process says that it does not run it");
+    let Transition::Made(left) = one.tasks().hand_over("alice", &task, json!({})).await.unwrap() else { panic!() };
+    assert!(!two.tasks().is_run(&left).await.unwrap());
+    let claims = pair.states.clone().map(|state| {
+        let left = left.clone();
+        tokio::spawn(async move {
+            let _running = state.tasks().run(&left.id).await.unwrap();
+            matches!(state.tasks().claim("alice", &left, json!({})).await.unwrap(), Transition::Made(_))
+        })
+    });
+    let mut claimed = 0;
+    for claim in claims {
+        claimed += usize::from(claim.await.unwrap());
+    }
+    assert_eq!(claimed, 1);
+}
+
 async fn tasks_are_listed_in_the_order_they_were_made(pair: Pair) {
     let mut made = BTreeSet::new();
     for _ in 0..5 {
-        made.insert(pair.any().tasks().create("alice", working()).await.unwrap().id);
+        made.insert(pair.any().tasks().create("alice", working(), 99).await.unwrap().0.id);
     }
-    pair.any().tasks().create("bob", working()).await.unwrap();
+    pair.any().tasks().create("bob", working(), 99).await.unwrap();
     let mut listed: Vec<String> = Vec::new();
     loop {
         let after = listed.last().cloned().unwrap_or_default();

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::runner::Runner;
 use crate::StateError;
 use crate::records::{Kind, Records, Version};
+use crate::runner::Runner;
 
 /// Most that wait. What comes beyond that is given up: other processes say of it that it is running while this one runs any.
 const WAITING: usize = 4_096;

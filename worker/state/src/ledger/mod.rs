@@ -1,15 +1,14 @@
 //! What became of calls with an idempotency key.
 //!
 //! A call is entered before it is run and its answer before it is given, each on disk (or in Redis) by then. Whoever runs it also
-//! keeps a record of itself alive (`runner`): when that has ended and there is no answer, nobody knows what was done.
+//! keeps a record of itself alive (`crate::runner`): when that has ended and there is no answer, nobody knows what was done.
 //!
-//! - `entry`: what is written of a call; `runner`: whether the process that runs it lives
+//! - `entry`: what is written of a call
 //! - `attempt`: one try at a key; `loose_ends`: what could not be entered in time, and is later
 
 mod attempt;
 mod entry;
 mod loose_ends;
-mod runner;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +21,9 @@ use task_mcp_telemetry::{IdempotencyOutcome, StateMetrics};
 use self::attempt::Attempt;
 use self::entry::{Entry, Stage};
 use self::loose_ends::LooseEnds;
-use self::runner::Runner;
 use crate::StateError;
 use crate::records::{Inserted, Kind, Record, Records, VALUE_BYTES_MAX};
+use crate::runner::Runner;
 
 /// Remembers the first answer to an idempotency key. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
@@ -63,6 +62,11 @@ impl Ledger {
         let runner = Runner::new(records.clone());
         let loose_ends = LooseEnds::new(records.clone(), runner.clone(), ttl);
         Self(Arc::new(Parts { runner, loose_ends, records, ttl, metrics }))
+    }
+
+    /// This process, as one that runs calls.
+    pub(crate) fn runner(&self) -> &Runner {
+        &self.0.runner
     }
 
     /// Asks about `key`, which holds the principal, the tool and the client's key, and may be of any length; `fingerprint` is a hash

@@ -292,7 +292,7 @@ impl Records {
         // What ends something that was begun, or protects somebody, may take the room that is kept for that.
         let is_vital = match kind {
             Kind::Revocation | Kind::Runner => true,
-            Kind::Call => matches!(condition, Condition::Is(_)),
+            Kind::Call | Kind::Task => matches!(condition, Condition::Is(_)),
             _ => false,
         };
         let is_new = !is_vital && matches!(change, Change::Put { .. });

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Revocation,
     /// Tasks.
     Task,
+    /// Those of them that have not ended, and who runs them.
+    Alive,
     /// Calls with an idempotency key.
     Call,
     /// Processes that run such calls.
@@ -40,6 +42,7 @@ impl Kind {
             Self::Session => "session",
             Self::Revocation => "revocation",
             Self::Task => "task",
+            Self::Alive => "alive",
             Self::Call => "call",
             Self::Runner => "runner",
             Self::Nonce => "nonce",

@@ -4,6 +4,7 @@
 //! - `path`: the steps in their order; `validate`: arguments that fit the tool's schema; `keys`: what names a call
 //! - `read`: calls that read: from the cache, with who computes the same, or by themselves, within the deadline
 //! - `write`: calls that write: a task of its own, which ends though its caller has left
+//! - `task`: calls that have become tasks: without a deadline, in turn, past the cache
 //! - `once`: writes with an idempotency key; `record`: an answer as the ledger keeps it
 //! - `outcome`: what calls came to; `refusals`: what callers are told
 //!
@@ -17,6 +18,7 @@ mod path;
 mod read;
 mod record;
 mod refusals;
+mod task;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use self::task::Turn;
 use arc_swap::ArcSwap;
 use task_mcp_cache::{Cache, Key};
 use task_mcp_mcp::CallResult;

@@ -80,7 +80,7 @@ impl Executor {
         }
     }
 
-    fn admit(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Result<Admitted, ToolError> {
+    pub(super) fn admit(&self, entry: &Arc<Entry>, call: &Call, arguments: &str) -> Result<Admitted, ToolError> {
         if let Some(missing) = entry.scopes.iter().find(|scope| !call.principal.holds(scope)) {
             return Err(refusals::insufficient_scope(missing, entry.scopes));
         }

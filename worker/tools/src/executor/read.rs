@@ -31,6 +31,16 @@ impl Executor {
         }
     }
 
+    /// The same for a task, which has its turn: its own end is its only deadline.
+    pub(super) async fn read_in_turn(&self, admitted: Admitted) -> Result<CallResult, Stop> {
+        let Admitted { entry, call, arguments, limits } = admitted;
+        let _counted = self.0.metrics.running(entry.index);
+        match Self::ran(&entry, &call, arguments).await {
+            Ok(outcome) => within(fragments(outcome?), limits.response_bytes),
+            Err(Panicked) => Err(self.panicked(&entry).into()),
+        }
+    }
+
     /// Answers from the cache, or with what is computed for all who ask the same at this time. Each caller waits for its own
     /// deadline, and the computation has that of the caller it was begun for.
     ///

@@ -29,13 +29,18 @@ impl Executor {
         let Some(slot) = admitted.entry.slots.take(limit) else {
             return refusals::busy(limit).into();
         };
+        self.write_in_turn(admitted, slot).await
+    }
+
+    /// The same with what is kept as its place for as long as it runs.
+    pub(super) async fn write_in_turn(&self, admitted: Admitted, place: impl Send + 'static) -> Answer {
         let counted = self.0.metrics.running(admitted.entry.index);
         let unfinished = Slot::beyond_limits(&self.0.writes);
         let (executor, entry, started) = (self.clone(), Arc::clone(&admitted.entry), Instant::now());
         let caller = Arc::new(());
         let waits = Arc::downgrade(&caller);
         let running = tokio::spawn(async move {
-            let _until_the_end = (slot, counted, unfinished);
+            let _until_the_end = (place, counted, unfinished);
             let answer = match admitted.call.idempotency().cloned() {
                 Some(key) => executor.write_once(&key, admitted).await,
                 None => executor.written(admitted).await.outcome.into(),

@@ -10,9 +10,10 @@ use crate::archive::{Commit, SpecUpdate, check_deltas, destination, locate, merg
 use crate::error::ChangesError;
 use crate::merge::Counts;
 use crate::store::types::API_VERSION;
-use crate::store::{ArchiveRequest, ArchivedChange, Receipt, ReceiptTests, Slug, ToolVersions, Totals};
+use crate::store::{ArchiveRequest, ArchivedChange, OpenTasks, Receipt, ReceiptTests, Slug, ToolVersions, Totals};
+use crate::tasks::{Task, tasks};
 use crate::text::iso_ms;
-use crate::tree::{mtime_ms, plain_files};
+use crate::tree::{TASKS, mtime_ms, plain_files};
 use crate::validate::ChangeFiles;
 
 const VERSIONS: ToolVersions = ToolVersions::of("change.archive");
@@ -66,11 +67,7 @@ impl Core {
         locate(&self.tree, name).map_err(&refused)?;
         let mut files = self.tree.change_files(name).map_err(&step)?;
         check_deltas(&files).map_err(&refused)?;
-        let counts = self.tree.task_counts(name).map_err(&step)?;
-        if counts.completed < counts.total && !request.allow_open_tasks {
-            let open = counts.total - counts.completed;
-            return Err(ChangesError::OpenTasks { slug: slug.to_string(), open, total: counts.total });
-        }
+        let open_tasks = self.open_tasks(request)?;
         let mut warnings = set_skeletons_aside(&mut files)?;
         let mut updates = merge_all(&self.tree, &files).map_err(&refused)?;
         vet(&mut updates, &files.metadata).map_err(&refused)?;
@@ -83,8 +80,34 @@ impl Core {
                 ));
             }
         }
+        // Last, so that nobody is asked about what cannot be done anyway.
+        if let Some(refusal) = open_tasks {
+            return Err(refusal);
+        }
         let touched = touched.into_iter().map(|path| path.to_string_lossy().into_owned()).collect();
         Ok(Ready { updates, warnings, touched })
+    }
+
+    /// Why the change's tasks are in the way, if they are.
+    fn open_tasks(&self, request: &ArchiveRequest) -> Result<Option<ChangesError>, ChangesError> {
+        /// Enough to know what is left.
+        const FIRST_MAX: usize = 5;
+        const CHARS_MAX: usize = 80;
+        if request.open_tasks == OpenTasks::Allow {
+            return Ok(None);
+        }
+        let path = self.tree.change(request.slug.as_str()).join(TASKS);
+        let text = self.tree.reader().read_if_there(&path).map_err(self.file_error("reading the change"))?;
+        let text = text.unwrap_or_default();
+        let all = tasks(&text);
+        let open: Vec<&Task> = all.iter().filter(|task| !task.done).collect();
+        let tag = blake3::hash(text.as_bytes()).to_hex().to_string();
+        if open.is_empty() || request.open_tasks == OpenTasks::AllowSeen(tag.clone()) {
+            return Ok(None);
+        }
+        let first = open.iter().take(FIRST_MAX).map(|task| task.text.chars().take(CHARS_MAX).collect()).collect();
+        let slug = request.slug.to_string();
+        Ok(Some(ChangesError::OpenTasks { slug, open: open.len(), total: all.len(), first, tag }))
     }
 
     fn carry_out(&self, request: &ArchiveRequest, ready: Ready) -> Result<ArchivedChange, ChangesError> {

@@ -4,13 +4,17 @@
 //! - `keys`: who shares an entry with whom
 //! - `reads`, `writes`: callers that leave, limits, tags
 //! - `once`: idempotency keys
+//! - `asking`: calls that ask their client
 //! - `blocks`: answers without a structured form
+//! - `once`: idempotency keys; `tasks`: calls that have become tasks
 
+mod asking;
 mod blocks;
 mod keys;
 mod once;
 mod path;
 mod reads;
+mod tasks;
 mod writes;
 
 use std::sync::Arc;
@@ -93,7 +97,7 @@ impl Tool for Probe {
         vec![Tag::new("probe")]
     }
 
-    fn call<'a>(&'a self, _: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
+    fn call<'a>(&'a self, call: &'a Call, arguments: Value) -> BoxFuture<'a, Result<Output, Stop>> {
         self.runs.begun.fetch_add(1, Ordering::AcqRel);
         assert!(arguments.get("do").and_then(Value::as_str) != Some("panic at once"), "on purpose");
         Box::pin(async move {
@@ -108,6 +112,11 @@ impl Tool for Probe {
                 Some("slow fail") => {
                     tokio::time::sleep(Duration::from_secs(3)).await;
                     Err(ToolError::new("EPROBE", "on purpose").into())
+                }
+                Some("ask") => {
+                    let question = task_mcp_mcp::Question::Elicit { message: "?".into(), schema: json!({}) };
+                    let answers = call.ask("probe", &task_mcp_mcp::Questions::one("key", question)).await?;
+                    Ok(Output::of(&json!({ "answer": answers.get("key") }))?)
                 }
                 Some("large") => Ok(Output::of(&"x".repeat(2_000))?),
                 _ => Ok(Output::of(&json!({ "arguments": arguments, "run": self.runs.seen().0 }))?),

@@ -1,11 +1,13 @@
-//! Whether the process that runs a call lives: it keeps a record of itself while it runs any, and others look for that record. So a
-//! call costs no renewals of its own, and the clock is that of whoever holds the records.
+//! Whether the process that runs a call or a task lives: it keeps a record of itself while it runs any, and others look for that
+//! record. So a call costs no renewals of its own, and the clock is that of whoever holds the records. Of a process on the same
+//! machine the system knows more, and at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::StateError;
+use crate::place::Place;
 use crate::records::{Kind, Records};
 
 /// How long others believe that a process lives that says nothing more.
@@ -15,9 +17,11 @@ const RENEWAL: Duration = Duration::from_secs(5);
 
 /// This process, as one that runs calls. Cloning is cheap and shares it.
 #[derive(Debug, Clone)]
-pub(super) struct Runner {
+pub(crate) struct Runner {
     /// Random, so that no other process has it, now or later.
     id: u64,
+    /// Where it is.
+    place: Arc<Place>,
     records: Records,
     now: Arc<Mutex<Now>>,
 }
@@ -33,16 +37,16 @@ struct Now {
 }
 
 impl Runner {
-    pub(super) fn new(records: Records) -> Self {
-        Self { id: rand::random(), records, now: Arc::default() }
+    pub(crate) fn new(records: Records) -> Self {
+        Self { id: rand::random(), place: Arc::new(Place::here()), records, now: Arc::default() }
     }
 
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
     /// Sees to it that others know that this process lives, before they can ask.
-    pub(super) async fn appear(&self) -> Result<(), StateError> {
+    pub(crate) async fn appear(&self) -> Result<(), StateError> {
         let is_known = self.lock().renewed.is_some_and(|renewed| renewed.elapsed() < RENEWAL);
         if is_known {
             return Ok(());
@@ -51,7 +55,7 @@ impl Runner {
     }
 
     /// A call is under way from now on.
-    pub(super) fn begin(&self, key: &str) {
+    pub(crate) fn begin(&self, key: &str) {
         let starts = {
             let mut now = self.lock();
             *now.calls.entry(key.to_owned()).or_default() += 1;
@@ -63,7 +67,7 @@ impl Runner {
     }
 
     /// It has ended.
-    pub(super) fn end(&self, key: &str) {
+    pub(crate) fn end(&self, key: &str) {
         let mut now = self.lock();
         if let Some(count) = now.calls.get_mut(key) {
             *count -= 1;
@@ -74,11 +78,26 @@ impl Runner {
     }
 
     /// Whether that process lives and may still run the call.
-    pub(super) async fn runs(&self, runner: u64, key: &str) -> Result<bool, StateError> {
+    pub(crate) async fn runs(&self, runner: u64, key: &str) -> Result<bool, StateError> {
         if runner == self.id {
             return Ok(self.lock().calls.contains_key(key));
         }
         Ok(self.records.get(Kind::Runner, &name(runner)).await?.is_some())
+    }
+
+    /// Its name for those who may be on its machine, or not.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}@{}", name(self.id), self.place)
+    }
+
+    /// Whether the process of that full name lives and may still run the call. A process of this machine that is only stopped lives.
+    pub(crate) async fn lives(&self, full_name: &str, key: &str) -> Result<bool, StateError> {
+        let Some((id, place)) = full_name.split_once('@') else { return Ok(false) };
+        let Ok(id) = u64::from_str_radix(id, 16) else { return Ok(false) };
+        match Place::parse(place).and_then(|place| place.lives_beside(&self.place)) {
+            Some(lives) if id != self.id => Ok(lives),
+            _ => self.runs(id, key).await,
+        }
     }
 
     async fn renew(&self) -> Result<(), StateError> {

@@ -1,7 +1,7 @@
 //! Edits of the tree by hand bump its epoch, so that every worker looks again, and then the tags of what they have touched, so
 //! that no result from before is answered any more.
 //!
-//! One watcher for the machine. The workers' own writes are seen too, which costs a rescan that finds nothing new. Where the
+//! One watcher for the machine, in the admin process, and one in a process that runs alone. The workers' own writes are seen too, which costs a rescan that finds nothing new. Where the
 //! system has no notification left, the tree is polled at the interval of the settings.
 //!
 //! Bounds: an edit is seen [`COALESCE`] after its notification, or one poll later without notification. What the kernel could
@@ -9,6 +9,11 @@
 //! of quiet; a tree that was replaced as a whole is noticed within `store.poll_ms`. Where it is not known what was edited, every
 //! result over the tree is computed anew. Which documents there are is counted after each edit (`census`), so that only one that came or
 //! went is told as such.
+//!
+//! - `gathered`: what edits have touched; `census`: which documents there are
+
+mod census;
+mod gathered;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -21,14 +26,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::ModifyKind;
 use notify::{Config, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
+use task_mcp_cache::Cache;
 use task_mcp_changes::EpochSource;
 use task_mcp_config::settings::Store;
 use task_mcp_scoreboard::Counter;
-use task_mcp_tools::{Tag, tags};
+use task_mcp_state::Bus;
+use task_mcp_tools::{Tag, tags, touched};
 use tokio::sync::mpsc;
 
-use crate::admin::census::Census;
-use crate::admin::gathered::Gathered;
+use self::census::Census;
+use self::gathered::Gathered;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 
@@ -36,6 +43,22 @@ use crate::error::WorkerError;
 const COALESCE: Duration = Duration::from_millis(20);
 /// How long the tree must be quiet for the last bump after an edit.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// Batches of edits that wait to be bumped; the watcher gathers meanwhile.
+const EDITS_MAX: usize = 16;
+
+/// Where the watcher tells the tags to bump, and where they are heard.
+pub(crate) fn edits() -> (mpsc::Sender<Vec<Tag>>, mpsc::Receiver<Vec<Tag>>) {
+    mpsc::channel(EDITS_MAX)
+}
+
+/// Bumps what was edited and tells it to whoever wants to know, as long as the watcher lives.
+pub(crate) async fn tell(mut edits: mpsc::Receiver<Vec<Tag>>, cache: Cache, bus: Bus) {
+    while let Some(tags) = edits.recv().await {
+        cache.bump(&tags).await;
+        touched::tell(&bus, &tags);
+    }
+}
 
 /// Starts to watch `openspec/` below the root, on a thread that lives as long as the process; `touched` hears the tags to bump.
 ///

@@ -1,0 +1,239 @@
+//! One run of a task, from its turn to its end.
+//!
+//! A run ends early when its client gives the task up, when it is not its own any more, or when its worker leaves. What only reads,
+//! has not begun, or waits for its client is dropped then. A write that has begun goes on: it is told that it is given up
+//! ([`Call::cancelled`](task_mcp_tools::Call::cancelled), its questions fail), and its task ends with what it came to, or as cancelled
+//! if it says that nothing was done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use serde_json::Value;
+use task_mcp_mcp::{CallResult, RpcError};
+use task_mcp_state::{Running, StateError, Task, TaskStatus, Tasks, Transition};
+use task_mcp_telemetry::TaskOutcome;
+use task_mcp_tools::{Answer, Call, Stop, ToolError, Turn, code};
+
+use super::changes::{Step, change};
+use super::context::TaskContext;
+use super::runs::Leave;
+use super::watcher::{News, Watcher};
+use super::work::Work;
+use crate::app::App;
+
+/// Pause after the end of a task could not be kept, doubled with each failure in a row.
+const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// How a run ended.
+enum End {
+    Completed(Value),
+    Failed(RpcError),
+    Cancelled,
+    /// Another worker is to run it.
+    HandedOver,
+    /// Nobody is to hear of it.
+    Dropped,
+}
+
+/// Begins to run a task of which others were told that this process does: `running`.
+pub(super) fn spawn(app: &Data<App>, owner: &str, task: Task, work: Work, running: Running) {
+    let counted = app.tasks.begin();
+    let (app, owner) = (app.clone(), owner.to_owned());
+    tokio::spawn(async move {
+        let _until_the_end = (running, counted);
+        let end = match app.executor.turn(&work.tool) {
+            Some(turn) => run(&app, &owner, &task, &work, &turn).await,
+            None => End::Failed(RpcError::internal("the tool is gone")),
+        };
+        finish(&app, &owner, &task.id, end).await;
+    });
+}
+
+async fn run(app: &App, owner: &str, task: &Task, work: &Work, turn: &Turn) -> End {
+    let context = Arc::new(TaskContext::new(&app.state, &app.metrics.mcp, owner, task, work, turn));
+    let call = Call::new(work.caller.principal())
+        .with_idempotency(work.caller.idempotency())
+        .with_context(Arc::clone(&context) as _);
+    let mut watcher = Watcher::new(&app.state, owner, &task.id, &context, app.tasks.leaves());
+    let mut execution = Box::pin(app.executor.execute_task(&call, turn, &work.arguments));
+    let mut is_given_up = false;
+    loop {
+        let news = tokio::select! {
+            biased;
+            Answer { outcome, .. } = &mut execution => {
+                return match outcome {
+                    Err(stop) if is_given_up && app.executor.did_nothing(turn, &stop) => End::Cancelled,
+                    outcome => ended(outcome),
+                };
+            }
+            news = watcher.next() => news,
+        };
+        let can_be_dropped = app.executor.is_read_only(&work.tool) || !turn.has_begun();
+        match news {
+            News::GivenUp => {
+                context.give_up();
+                is_given_up = true;
+                if can_be_dropped {
+                    return End::Cancelled;
+                }
+            }
+            News::Lost => {
+                context.give_up();
+                return End::Dropped;
+            }
+            News::Leaves(Leave::Stay) => {}
+            News::Leaves(leave) => {
+                let waits = context.waits() || !turn.has_begun();
+                if work.resumes && waits {
+                    context.give_up();
+                    return End::HandedOver;
+                }
+                if leave == Leave::Everything {
+                    return cut(work, can_be_dropped);
+                }
+            }
+        }
+    }
+}
+
+/// What becomes of a task that is still running when its worker ends.
+fn cut(work: &Work, can_be_dropped: bool) -> End {
+    match (work.resumes, can_be_dropped) {
+        (true, true) => End::HandedOver,
+        // It writes for as long as this process lives; then others find that its worker is gone.
+        (true, false) => End::Dropped,
+        (false, true) => End::Failed(RpcError::internal("the server stopped before the task was done")),
+        (false, false) => {
+            let text = "the server stopped before the task was done; look what was done before you call again";
+            End::Failed(RpcError::internal(text))
+        }
+    }
+}
+
+fn ended(outcome: Result<CallResult, Stop>) -> End {
+    match outcome {
+        Ok(result) => End::Completed(json(&result)),
+        Err(Stop::Error(error)) => End::Completed(json(&error.to_result())),
+        Err(Stop::Protocol(error)) => End::Failed(error),
+        // Its context never says so.
+        Err(Stop::NeedsInput { .. }) => End::Failed(RpcError::internal("the task stopped at a question")),
+    }
+}
+
+/// The object of a `CallToolResult`.
+fn json(result: &CallResult) -> Value {
+    let mut bytes = Vec::with_capacity(result.size_hint());
+    bytes.push(b'{');
+    result.write_fields(&mut bytes);
+    bytes.push(b'}');
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Keeps what a run came to. As long as the state cannot be used, it is tried again: the task is said to be alive meanwhile.
+async fn finish(app: &App, owner: &str, id: &str, mut end: End) {
+    let (mut pause, tasks) = (RETRY, app.state.tasks());
+    loop {
+        let kept = match &end {
+            End::Dropped => return,
+            End::HandedOver => hand_over(app, owner, id).await,
+            End::Completed(_) | End::Failed(_) | End::Cancelled => {
+                let is_final = |task: &Task| task.status.is_final() || !tasks.is_mine(task);
+                keep_end(app, owner, id, &end, is_final).await
+            }
+        };
+        match kept {
+            Ok(()) => return,
+            Err(StateError::TooLarge { bytes, limit_bytes, .. }) => {
+                let text = format!("the result has {bytes} bytes; a task can keep {limit_bytes} bytes");
+                let error = ToolError::new(code::RESPONSE_TOO_LARGE, text)
+                    .with_hint("what the tool was to write is written; ask for less");
+                end = End::Completed(json(&error.to_result()));
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, task = id, "The end of a task could not be kept; it is tried again.");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+async fn keep_end(
+    app: &App,
+    owner: &str,
+    id: &str,
+    end: &End,
+    is_over: impl Fn(&Task) -> bool,
+) -> Result<(), StateError> {
+    let kept = change(app.state.tasks(), owner, id, |task, work| {
+        if is_over(task) {
+            return Step::Keep(None);
+        }
+        let (status, outcome) = apply(end, work);
+        Step::Put(status, Some(outcome))
+    });
+    if let Some(Some(outcome)) = kept.await? {
+        app.metrics.mcp.task(outcome);
+    }
+    Ok(())
+}
+
+fn apply(end: &End, work: &mut Work) -> (TaskStatus, TaskOutcome) {
+    match end {
+        End::Completed(result) => {
+            work.end(None, Some(result.clone()));
+            (TaskStatus::Completed, TaskOutcome::Completed)
+        }
+        End::Failed(error) => {
+            work.end(Some(error.message.clone()), Some(error.to_json()));
+            (TaskStatus::Failed, TaskOutcome::Failed)
+        }
+        _ => {
+            work.end(Some("The client gave the task up.".to_owned()), None);
+            (TaskStatus::Cancelled, TaskOutcome::Cancelled)
+        }
+    }
+}
+
+/// Leaves the task to other workers, who are told.
+async fn hand_over(app: &App, owner: &str, id: &str) -> Result<(), StateError> {
+    let tasks: &Tasks = app.state.tasks();
+    while let Some(task) = tasks.get(owner, id).await? {
+        if task.status.is_final() || !tasks.is_mine(&task) {
+            break;
+        }
+        if let Transition::Made(_) = tasks.hand_over(owner, &task, task.data.clone()).await? {
+            tracing::info!(task = id, "A task is left to another worker, because this one ends.");
+            super::care::tell_left(app, owner, id);
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a task that nobody runs; whether this did it.
+///
+/// # Errors
+/// It cannot be kept.
+pub(super) async fn end_orphan(app: &App, owner: &str, task: &Task, mut work: Work) -> Result<Transition, StateError> {
+    let end = match work.is_given_up {
+        true => End::Cancelled,
+        false if app.state.tasks().is_handed_over(task) => {
+            End::Failed(RpcError::internal("the server stopped before the task was done"))
+        }
+        false => End::Failed(RpcError::internal(
+            "the worker that ran the task died; look what was done before you call again",
+        )),
+    };
+    let (status, outcome) = apply(&end, &mut work);
+    let made = app.state.tasks().change(owner, task, status, work.to_json()).await?;
+    if matches!(made, Transition::Made(_)) {
+        app.metrics.mcp.task(outcome);
+        if outcome == TaskOutcome::Failed {
+            tracing::warn!(task = task.id, tool = work.tool, "The worker of a task died; the task has failed.");
+        }
+    }
+    Ok(made)
+}
