@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Cluster, Finished, Server, Tree, finish, node_of_suite};
+use crate::support::{Cluster, Finished, Server, Tree, finish, node_of_suite, program};
 
 /// What no client needs on a machine that does other things beside it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -108,6 +108,18 @@ fn assert_everything_was_done(seen: &Value, tree: &Tree, mode: &str) {
     assert_eq!(seen["protocolVersion"], expected(mode), "{mode}: {seen}");
     assert!(tree.archived("unfinished").is_some());
     assert!(tree.path("openspec/changes/from-a-client/proposal.md").exists());
+}
+
+#[test]
+fn the_python_sdk_uses_everything_over_stdio_in_every_era() {
+    for mode in ["legacy", MODERN, "auto"] {
+        let tree = Tree::new();
+        add_unfinished(&tree);
+        let fixture = program(true, tree.root()).get_program().to_string_lossy().into_owned();
+        let mut command = python("stdio.py");
+        command.arg(format!("{fixture} stdio --root {}", tree.root().display())).arg(mode);
+        assert_everything_was_done(&printed(command), &tree, mode);
+    }
 }
 
 #[test]

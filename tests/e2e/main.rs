@@ -47,6 +47,7 @@
 //! - `asking`: calls that ask their client, in rounds or on a stream, and take the answers at any worker
 //! - `metrics`: what is counted is what was sent
 //! - `alone`: commands that run without the server, and beside it
+//! - `stdio`: MCP over standard input and output
 //! - `documents`: what the documents say exists
 //! - `clients`: SDKs of Python and TypeScript, FastMCP, the inspector, mcpcheck
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, unreachable_pub)]
@@ -99,6 +100,7 @@ mod sessions;
 mod settings;
 mod start;
 mod state;
+mod stdio;
 mod stop;
 mod streams;
 mod tasks;

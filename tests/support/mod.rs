@@ -38,7 +38,7 @@ mod wait;
 
 pub use builder::ServerBuilder;
 pub use cluster::Cluster;
-pub use command::{Finished, finish, run_alone};
+pub use command::{Finished, finish, program, run_alone};
 pub use control::Control;
 pub use crowd::{Crowd, Random};
 pub use dialect::{Caller, Dialect, Fault};
