@@ -142,7 +142,7 @@ impl CallContext for Context {
                     let bytes = self.pieces.hold(text, self.outlet.result_bytes());
                     let message = Value::from(text);
                     let params = format!("{{\"progressToken\":{token},\"progress\":{bytes},\"message\":{message}}}");
-                    Emission::Message(notification("notifications/progress", &params))
+                    Emission::PieceMessage(notification("notifications/progress", &params))
                 }
                 None => {
                     self.pieces.stream();

@@ -1,72 +1,28 @@
 //! Streams of requests in a legacy session: their call goes on when the connection breaks, and what was said can be fetched again,
-//! from any worker.
+//! from any worker. Pieces of a large result are not kept: they go as fast as the client reads, and end with its connection.
+//!
+//! - `log`: what is kept; `replay`: how it is fetched
 //!
 //! Source: specification 2025-11-25, "Streamable HTTP", resumability and redelivery.
 
-use std::time::Duration;
+mod log;
+mod replay;
 
 use actix_web::rt;
 use actix_web::web::{Bytes, Data};
-use serde_json::Value;
-use task_mcp_mcp::sealed::random_id;
-use task_mcp_mcp::{LogLevel, Revision};
-use task_mcp_state::{Heard, StateError, Subscription};
-use tokio::time::{Instant, sleep};
+use task_mcp_mcp::{LogLevel, Revision, RpcError};
+use task_mcp_state::{Heard, Subscription};
 
+use self::log::{ANSWER, END, Log, MESSAGE, MORE, PRIMING, TAKEN};
+pub(crate) use self::replay::{EventId, replay};
 use super::driven::{Driven, Step};
 use super::frames;
 use super::outlet::{Emission, Outlet};
-use super::streams::Detached;
+use super::streams::{Detached, Holder};
+use super::withdrawal::{Withdrawals, Withdrawn};
 use super::{Answered, pieces};
 use crate::app::App;
 use crate::sessions::Session;
-
-/// How often who waits for events looks, should the bus have lost the word.
-const LOOK: Duration = Duration::from_millis(500);
-/// Events that are read at once.
-const PAGE: usize = 64;
-
-/// What an event is: the first byte of what is kept of it.
-const PRIMING: u8 = b'p';
-const MESSAGE: u8 = b'm';
-/// The last one of its stream.
-const ANSWER: u8 = b'a';
-/// Nothing more comes, and there is no answer.
-const END: u8 = b'e';
-
-/// Names an event: the stream, and its number there. Which session the stream belongs to is not in it: it is looked for in the one
-/// that asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EventId {
-    stream: String,
-    number: u64,
-}
-
-impl EventId {
-    /// Reads a `Last-Event-ID`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        const STREAM_DIGITS: usize = 32;
-        let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let (stream, number) = text.split_once('.')?;
-        if stream.len() != STREAM_DIGITS || !is_hex(stream) || !is_hex(number) {
-            return None;
-        }
-        Some(Self { stream: stream.to_owned(), number: u64::from_str_radix(number, 16).ok()? })
-    }
-
-    /// Whether anything is known of it in that session.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(crate) async fn is_known(&self, app: &App, session: &Session) -> Result<bool, StateError> {
-        let resumed = app.state.events().after(&self.name(session), self.number, 1).await?;
-        Ok(resumed.is_complete || !resumed.events.is_empty())
-    }
-
-    fn name(&self, session: &Session) -> String {
-        format!("{}/stream/{}", session.name(), self.stream)
-    }
-}
 
 /// The stream of one request while its call runs.
 pub(crate) struct Kept {
@@ -77,11 +33,12 @@ pub(crate) struct Kept {
     pub(crate) driven: Driven<Answered>,
     /// The beginning of the result, should it come in pieces.
     pub(crate) head: Bytes,
-    /// Hears which requests of the session are cancelled.
-    pub(crate) cancelled: Subscription,
+    pub(crate) withdrawals: Withdrawals,
     /// What goes to the connection.
     pub(crate) frames: Outlet,
     pub(crate) levels: Levels,
+    /// Whose call it is.
+    pub(crate) holder: Holder,
 }
 
 /// Which log messages a session wants to hear: looked up when the first one comes.
@@ -105,11 +62,23 @@ impl Levels {
     }
 }
 
-/// Whether somebody cancels the request of that id, which is JSON.
-pub(crate) fn cancels(heard: &Heard, request: &str) -> bool {
-    let Heard::Event { payload, .. } = heard else { return false };
-    let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
-    **payload == *request || (parsed(payload).is_some() && parsed(payload) == parsed(request))
+/// Why a stream ends before its answer.
+enum Early {
+    /// The client took the request back.
+    Cancelled,
+    /// Its session has ended.
+    SessionEnded,
+    /// The connection is gone, and the call cannot go on without: what its client is told when it comes back.
+    Gone(String),
+}
+
+impl From<Withdrawn> for Early {
+    fn from(withdrawn: Withdrawn) -> Self {
+        match withdrawn {
+            Withdrawn::Request(_) => Self::Cancelled,
+            Withdrawn::Session => Self::SessionEnded,
+        }
+    }
 }
 
 impl Kept {
@@ -120,39 +89,48 @@ impl Kept {
     }
 
     async fn run(mut self, first: Option<Emission>, _detached: Detached) {
-        let Ok(stream) = random_id() else {
-            self.frames.finish();
-            return;
-        };
-        let stream = stream.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let mut log = Log {
-            name: format!("{}/stream/{stream}", self.session.name()),
-            stream,
-            ttl: self.app.live.load().limits.event_ttl,
-            app: self.app.clone(),
-        };
+        if let Some(mut log) = Log::new(&self.app, &self.session) {
+            match self.tell_all(&mut log, first).await {
+                Ok(()) | Err(Early::SessionEnded) => {}
+                Err(Early::Cancelled) => _ = log.keep(END, b"").await,
+                Err(Early::Gone(why)) => {
+                    let error = RpcError::internal(why);
+                    let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{}}}"#, self.request, error.to_json());
+                    log.keep(ANSWER, answer.as_bytes()).await;
+                    log.say(MORE);
+                }
+            }
+        }
+        self.frames.finish();
+    }
+
+    async fn tell_all(&mut self, log: &mut Log, mut first: Option<Emission>) -> Result<(), Early> {
         let mut taken = self.app.state.bus().subscribe(&[&log.topic(TAKEN)]);
         let is_primed = self.session.sealed.revision == Revision::V2025_11_25;
         if is_primed && let Some(id) = log.keep(PRIMING, b"").await {
             self.frames.put(Emission::Framed(frames::priming(&id)));
         }
         let mut streaming = false;
-        let mut next = first;
+        // One of the places of calls without a connection, once it is one.
+        let mut place = None;
         loop {
-            let step = match next.take() {
+            let step = match first.take() {
                 Some(emission) => Step::Emitted(emission),
                 None => tokio::select! {
                     step = self.driven.step() => step,
-                    heard = self.cancelled.next() => {
-                        if cancels(&heard, &self.request) {
-                            log.keep(END, b"").await;
-                            break;
-                        }
+                    withdrawn = self.withdrawals.of(&self.request) => return Err(withdrawn.into()),
+                    () = told(&mut taken) => {
+                        self.frames.finish();
                         continue;
                     }
-                    heard = taken.next() => {
-                        if matches!(heard, Heard::Event { .. }) {
-                            self.frames.finish();
+                    () = self.frames.left(), if place.is_none() => {
+                        let limit = self.app.live.load().limits.streams_per_principal;
+                        place = self.app.streams.keep_running(&self.holder, limit);
+                        if place.is_none() {
+                            return Err(Early::Gone(format!(
+                                "the connection broke, and {limit} calls of this principal go on without one in this worker \
+                                 already (limits.streams_per_principal); call again"
+                            )));
                         }
                         continue;
                     }
@@ -160,22 +138,22 @@ impl Kept {
             };
             match step {
                 Step::Emitted(Emission::Chunk(piece)) => {
-                    if !self.piece(&piece, &mut streaming).await {
-                        let error = task_mcp_mcp::RpcError::internal(
-                            "the connection broke while the result was sent, and so large a one is not kept; call again",
-                        );
-                        let answer =
-                            format!(r#"{{"jsonrpc":"2.0","id":{},"error":{}}}"#, self.request, error.to_json());
-                        log.keep(ANSWER, answer.as_bytes()).await;
-                        break;
-                    }
+                    let text = pieces::escaped(&piece);
+                    let bytes = match std::mem::replace(&mut streaming, true) {
+                        true => text,
+                        false => [frames::BEGIN, &self.head, &text].concat().into(),
+                    };
+                    self.piece(bytes, &mut taken).await?;
                 }
                 // Nothing may stand between the pieces of a result.
                 Step::Emitted(_) if streaming => {}
-                Step::Emitted(Emission::Message(message)) => self.tell(&mut log, MESSAGE, &message).await,
+                Step::Emitted(Emission::PieceMessage(message)) => {
+                    self.piece(frames::message(None, &message), &mut taken).await?;
+                }
+                Step::Emitted(Emission::Message(message)) => self.tell(log, &message).await,
                 Step::Emitted(Emission::Log(level, message)) => {
                     if self.levels.admit(&self.app, level).await {
-                        self.tell(&mut log, MESSAGE, &message).await;
+                        self.tell(log, &message).await;
                     }
                 }
                 Step::Emitted(Emission::Release) => {
@@ -185,154 +163,59 @@ impl Kept {
                 }
                 Step::Emitted(Emission::Framed(_)) => {}
                 Step::Done(Answered { tail: Some(tail), .. }) if streaming => {
-                    let last = [&tail, frames::END].concat();
-                    let _ = self.frames.send(Emission::Framed(last.into())).await;
+                    self.send([&tail, frames::END].concat().into(), &mut taken).await?;
                     log.keep(END, b"").await;
-                    break;
+                    return Ok(());
                 }
+                // All messages of a batch were taken back.
+                Step::Done(answered) if answered.reply.body.is_empty() => return Err(Early::Cancelled),
                 Step::Done(answered) => {
-                    self.tell(&mut log, ANSWER, &answered.reply.body).await;
-                    break;
+                    let id = log.keep(ANSWER, &answered.reply.body).await;
+                    let frame = frames::message(id.as_deref(), &answered.reply.body);
+                    if !self.send(frame, &mut taken).await? {
+                        log.say(MORE);
+                    }
+                    return Ok(());
                 }
-                Step::Ended => break,
+                Step::Ended => return Ok(()),
             }
         }
-        self.frames.finish();
     }
 
-    async fn tell(&self, log: &mut Log, kind: u8, message: &[u8]) {
-        let id = log.keep(kind, message).await;
+    /// Tells a message and keeps it. A client that lets too much wait is cut; the call goes on.
+    async fn tell(&self, log: &mut Log, message: &[u8]) {
+        let id = log.keep(MESSAGE, message).await;
         self.frames.put(Emission::Framed(frames::message(id.as_deref(), message)));
         if !self.frames.is_open() {
             log.say(MORE);
         }
     }
 
-    /// Sends a piece of the result as soon as there is room; whether somebody reads.
-    async fn piece(&self, piece: &[u8], streaming: &mut bool) -> bool {
-        let text = pieces::escaped(piece);
-        let bytes = match std::mem::replace(streaming, true) {
-            true => text,
-            false => [frames::BEGIN, &self.head, &text].concat().into(),
-        };
-        self.frames.send(Emission::Framed(bytes)).await.is_ok()
-    }
-}
-
-/// What is kept of a stream.
-struct Log {
-    app: Data<App>,
-    name: String,
-    stream: String,
-    ttl: Duration,
-}
-
-/// Topics of a stream: it has events that a connection of its own did not carry; another connection has taken it over.
-const MORE: &str = "more";
-const TAKEN: &str = "taken";
-
-impl Log {
-    /// Keeps an event; its id, if that could be done. Without, the stream goes on and cannot be fetched again.
-    async fn keep(&self, kind: u8, message: &[u8]) -> Option<String> {
-        let payload = [&[kind], message].concat();
-        match self.app.state.events().append(&self.name, payload.into(), self.ttl).await {
-            Ok(number) => Some(format!("{}.{number:x}", self.stream)),
-            Err(error) => {
-                tracing::debug!(error = %error, "An event of a stream is not kept.");
-                None
-            }
+    /// Sends a piece of the result.
+    async fn piece(&mut self, bytes: Bytes, taken: &mut Subscription) -> Result<(), Early> {
+        match self.send(bytes, taken).await? {
+            true => Ok(()),
+            false => Err(Early::Gone(
+                "the connection broke while the result was sent, and so large a one is not kept; call again".to_owned(),
+            )),
         }
     }
 
-    fn topic(&self, word: &str) -> String {
-        topic(&self.name, word)
-    }
-
-    fn say(&self, word: &str) {
-        // Topics are far below the limits of the bus.
-        let _ = self.app.state.bus().publish(&self.topic(word), "");
-    }
-}
-
-fn topic(name: &str, word: &str) -> String {
-    format!("{name}/{word}")
-}
-
-/// Tells what came after an event, and goes on until the answer was told.
-pub(crate) async fn replay(app: Data<App>, session: Session, id: EventId, outlet: Outlet) {
-    let name = id.name(&session);
-    // Before the first look, so that nothing falls between.
-    let mut more = app.state.bus().subscribe(&[&topic(&name, MORE), &session.ended()]);
-    let _ = app.state.bus().publish(&topic(&name, TAKEN), "");
-    let patience = app.live.load().limits.event_ttl;
-    let (mut after, mut since) = (id.number, Instant::now());
-    loop {
-        let Ok(resumed) = app.state.events().after(&name, after, PAGE).await else { return };
-        let is_page = resumed.events.len() == PAGE;
-        for (number, payload) in resumed.events {
-            (after, since) = (number, Instant::now());
-            let Some((kind, message)) = payload.split_first() else { return };
-            let id = format!("{}.{number:x}", id.stream);
-            let frame = match *kind {
-                PRIMING => continue,
-                MESSAGE | ANSWER => frames::message(Some(&id), message),
-                _ => return,
-            };
-            app.metrics.mcp.messages.add(1);
-            if outlet.send(Emission::Framed(frame)).await.is_err() || *kind == ANSWER {
-                return;
-            }
-        }
-        if is_page {
-            continue;
-        }
-        // Whoever ran the call may be dead.
-        if since.elapsed() >= patience {
-            return;
-        }
+    /// Sends something as soon as there is room; whether somebody is there to read it.
+    async fn send(&mut self, bytes: Bytes, taken: &mut Subscription) -> Result<bool, Early> {
         tokio::select! {
-            heard = more.next() => {
-                if matches!(&heard, Heard::Event { topic, .. } if **topic == *session.ended()) {
-                    return;
-                }
+            biased;
+            sent = self.frames.send(Emission::Framed(bytes)) => Ok(sent.is_ok()),
+            withdrawn = self.withdrawals.of(&self.request) => Err(withdrawn.into()),
+            () = told(taken) => {
+                self.frames.finish();
+                Ok(false)
             }
-            () = sleep(LOOK) => {}
-            () = app.streams.ending() => return,
-            () = outlet.left() => return,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_this_server_made_is_an_event_id() {
-        let stream = "0123456789abcdef0123456789abcdef";
-        let id = EventId::parse(&format!("{stream}.1f")).unwrap();
-        assert_eq!((id.stream.as_str(), id.number), (stream, 0x1f));
-        for bad in [
-            "",
-            ".",
-            "1.1",
-            &format!("{stream}."),
-            &format!("{stream}.-1"),
-            &format!("{stream}.1.2"),
-            &format!("{stream}/x.1"),
-            &format!("{}.1", stream.to_uppercase()),
-            &format!("{stream}.11111111111111111"),
-        ] {
-            assert_eq!(EventId::parse(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_request_is_cancelled_under_its_own_id_only() {
-        let heard = |payload: &str| Heard::Event { topic: "session/x/cancelled".into(), payload: payload.into() };
-        assert!(cancels(&heard("7"), "7") && cancels(&heard(r#""a""#), r#""\u0061""#));
-        assert!(
-            !cancels(&heard(r#""7""#), "7") && !cancels(&heard("nonsense"), "other") && !cancels(&Heard::Resync, "7")
-        );
-    }
+/// Returns when somebody has said something.
+async fn told(subscription: &mut Subscription) {
+    while subscription.next().await == Heard::Resync {}
 }

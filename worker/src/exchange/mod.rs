@@ -12,7 +12,8 @@
 //! - `listen`: streams of `subscriptions/listen`; `tasks`: the tasks extension; `session`: what a legacy session changes
 //! - `unasked`: the streams of a legacy session that no request asked for; `turn`: which of them speaks
 //! - `overheard`: the same where a client has one channel for all
-//! - `kept`: streams of legacy requests that can be fetched again; `frames`: server-sent events as bytes
+//! - `kept`: streams of legacy requests that can be fetched again; `withdrawal`: how such a request is taken back
+//! - `frames`: server-sent events as bytes
 
 mod asking;
 mod client;
@@ -35,6 +36,7 @@ pub(crate) mod tasks;
 mod turn;
 pub(crate) mod unasked;
 mod wanted;
+mod withdrawal;
 
 use actix_web::web::{Bytes, Data};
 use task_mcp_mcp::{Method, Reply, Request, RpcError};
@@ -49,7 +51,8 @@ pub(crate) use self::mailbox::OwnMailbox;
 pub(crate) use self::outlet::{Emission, Outlet, Terms};
 pub(crate) use self::overheard::overhear;
 pub(crate) use self::plain::Plain;
-pub(crate) use self::streams::{OpenEvents, OpenStream, Streams};
+pub(crate) use self::streams::{Holder, OpenEvents, OpenStream, Streams};
+pub(crate) use self::withdrawal::{Cut, Withdrawals, Withdrawn};
 use crate::app::App;
 use crate::sessions::Session;
 

@@ -1,7 +1,7 @@
 //! What a client is told before the answer: messages, and pieces of a large result.
 //!
 //! A queue with a bound in bytes. Whoever tells something never waits, and a client that lets the queue fill is cut; pieces of a
-//! result wait until the client has read. A call that tells nothing pays for the queue's head alone.
+//! result wait until the client has read. An empty queue takes anything: one large message is no sign of a slow reader. A call that tells nothing pays for the queue's head alone.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -30,6 +30,8 @@ pub(crate) enum Emission {
     Log(LogLevel, Bytes),
     /// A piece of the result, as text.
     Chunk(Bytes),
+    /// A message that carries a piece of the result: it waits for the reader like one, and is not kept for those who come back.
+    PieceMessage(Bytes),
     /// Bytes of the stream as they are sent.
     Framed(Bytes),
     /// The connection may be closed; the answer is fetched later.
@@ -39,7 +41,11 @@ pub(crate) enum Emission {
 impl Emission {
     fn bytes(&self) -> usize {
         let content = match self {
-            Self::Message(bytes) | Self::Log(_, bytes) | Self::Chunk(bytes) | Self::Framed(bytes) => bytes.len(),
+            Self::Message(bytes)
+            | Self::Log(_, bytes)
+            | Self::Chunk(bytes)
+            | Self::PieceMessage(bytes)
+            | Self::Framed(bytes) => bytes.len(),
             Self::Release => 0,
         };
         content + OVERHEAD_BYTES
@@ -107,7 +113,7 @@ impl Outlet {
 
     /// Whether somebody listens to messages.
     pub(crate) fn is_open(&self) -> bool {
-        self.0.as_ref().is_some_and(|lane| lane.terms.messages && !lane.lock().is_closed)
+        self.0.as_ref().is_some_and(|lane| lane.terms.messages && lane.lock().takes())
     }
 
     /// Whether pieces of a result can be sent.
@@ -134,7 +140,7 @@ impl Outlet {
     /// Puts something there as soon as there is room.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// Nobody listens, or it was said that nothing more comes.
     pub(crate) async fn send(&self, emission: Emission) -> Result<(), Closed> {
         let lane = self.0.as_deref().ok_or(Closed)?;
         loop {
@@ -143,7 +149,7 @@ impl Outlet {
             moved.as_mut().enable();
             {
                 let mut waiting = lane.lock();
-                if waiting.is_closed {
+                if !waiting.takes() {
                     return Err(Closed);
                 }
                 if waiting.bytes < PIECES_BYTES {
@@ -166,6 +172,7 @@ impl Outlet {
                 waiting.reader.take()
             };
             wake(reader);
+            lane.moved.notify_waiters();
         }
     }
 
@@ -223,10 +230,10 @@ impl Lane {
     fn put(&self, emission: Emission) -> bool {
         let (reader, is_cut) = {
             let mut waiting = self.lock();
-            if waiting.is_closed || waiting.is_finished {
+            if !waiting.takes() {
                 return false;
             }
-            if waiting.bytes + emission.bytes() <= self.terms.waiting_bytes {
+            if waiting.emissions.is_empty() || waiting.bytes + emission.bytes() <= self.terms.waiting_bytes {
                 (waiting.add(emission), false)
             } else {
                 waiting.is_closed = true;
@@ -255,6 +262,10 @@ impl Lane {
 }
 
 impl Waiting {
+    fn takes(&self) -> bool {
+        !self.is_closed && !self.is_finished
+    }
+
     fn add(&mut self, emission: Emission) -> Option<Waker> {
         self.bytes += emission.bytes();
         self.emissions.push_back(emission);
@@ -308,6 +319,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_message_that_is_larger_than_what_may_wait_cuts_nobody() {
+        let (outlet, mut emissions) = Outlet::open(terms(1_000));
+        for _ in 0..3 {
+            assert!(outlet.push(message(5_000)), "nothing else waits");
+            assert_eq!(next(&mut emissions).await, Some(Emission::Message(message(5_000))));
+        }
+        assert!(outlet.push(message(5_000)) && !outlet.push(message(1)), "but who does not read it is");
+    }
+
+    #[tokio::test]
     async fn pieces_wait_for_room_and_end_with_their_reader() {
         let (outlet, mut emissions) = Outlet::open(terms(1 << 20));
         let piece = || Emission::Chunk(message(PIECES_BYTES));
@@ -320,6 +341,12 @@ mod tests {
         assert!(poll!(third.as_mut()).is_pending());
         drop(emissions);
         assert_eq!(third.await, Err(Closed));
+        let (outlet, _emissions) = Outlet::open(terms(1 << 20));
+        outlet.send(piece()).await.unwrap();
+        let mut fourth = pin!(outlet.send(piece()));
+        assert!(poll!(fourth.as_mut()).is_pending());
+        outlet.finish();
+        assert_eq!(fourth.await, Err(Closed), "nothing more is sent after the end");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use task_mcp_scoreboard::{Gauge, Seat};
 use task_mcp_telemetry::StreamKind;
+use task_mcp_tools::Principal;
 use tokio::sync::watch;
 
 use super::client::Client;
@@ -18,7 +19,7 @@ pub(crate) struct Streams(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    held: Mutex<HashMap<Holder, u32>>,
+    held: Mutex<HashMap<(Use, Holder), u32>>,
     ending: watch::Sender<bool>,
     /// Calls that go on without a connection.
     detached: AtomicUsize,
@@ -26,16 +27,23 @@ struct Parts {
 
 /// Whose streams are counted together: where everybody is anonymous, addresses are what can be told apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Holder {
+pub(crate) enum Holder {
     Person([u8; 32]),
     Address(IpAddr),
 }
 
-/// One of the places of a principal, for a stream that stays open; dropping it makes room.
+/// What a place is for. Each use is counted for itself: who has lost many streams needs others to fetch their rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Use {
+    Stream,
+    Detached,
+}
+
+/// One of the places of a principal, for a stream that stays open or a call whose connection is gone; dropping it makes room.
 #[derive(Debug)]
 pub(crate) struct Place {
     streams: Streams,
-    holder: Holder,
+    holder: (Use, Holder),
     _open: OpenStream,
 }
 
@@ -65,7 +73,7 @@ impl Streams {
 
     /// A place for a stream of `client`; none if it has `limit` already (`limits.streams_per_principal`).
     pub(crate) fn take(&self, app: &App, client: &Client, kind: StreamKind, limit: u32) -> Option<Place> {
-        let holder = client.address.map_or_else(|| Holder::Person(*client.principal.person()), Holder::Address);
+        let holder = (Use::Stream, Holder::new(&client.principal, client.address));
         self.place(holder.clone(), limit).then(|| Place {
             streams: self.clone(),
             holder,
@@ -73,7 +81,13 @@ impl Streams {
         })
     }
 
-    fn place(&self, holder: Holder, limit: u32) -> bool {
+    /// A place for a call whose connection is gone; none if `limit` calls of `holder` have one.
+    pub(crate) fn keep_running(&self, holder: &Holder, limit: u32) -> Option<Place> {
+        let holder = (Use::Detached, holder.clone());
+        self.place(holder.clone(), limit).then(|| Place { streams: self.clone(), holder, _open: OpenStream(None) })
+    }
+
+    fn place(&self, holder: (Use, Holder), limit: u32) -> bool {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.get(&holder).copied().unwrap_or(0);
         if count >= limit {
@@ -103,6 +117,13 @@ impl Streams {
     /// Calls that go on without a connection, or may.
     pub(crate) fn detached(&self) -> usize {
         self.0.detached.load(Ordering::Acquire)
+    }
+}
+
+impl Holder {
+    /// Whose streams those of a client are.
+    pub(crate) fn new(principal: &Principal, address: Option<IpAddr>) -> Self {
+        address.map_or_else(|| Self::Person(*principal.person()), Self::Address)
     }
 }
 
@@ -162,10 +183,15 @@ mod tests {
     #[test]
     fn each_holder_has_its_own_limit() {
         let streams = Streams::new();
-        let one = Holder::Address(IpAddr::from([192, 0, 2, 1]));
-        let other = Holder::Person([0; 32]);
+        let address = Holder::Address(IpAddr::from([192, 0, 2, 1]));
+        let (one, other) = ((Use::Stream, address.clone()), (Use::Stream, Holder::Person([0; 32])));
         assert!(streams.place(one.clone(), 2) && streams.place(one.clone(), 2));
         assert!(!streams.place(one.clone(), 2) && streams.place(other, 2));
         assert_eq!(streams.0.held.lock().unwrap().len(), 2);
+        let running = streams.keep_running(&address, 1);
+        assert!(running.is_some(), "calls without a connection are counted for themselves");
+        assert!(streams.keep_running(&address, 1).is_none());
+        drop(running);
+        assert!(streams.keep_running(&address, 1).is_some());
     }
 }

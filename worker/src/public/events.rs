@@ -17,7 +17,7 @@ use task_mcp_telemetry::StreamKind;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::app::App;
-use crate::exchange::{Answered, Driven, Emission, OpenEvents, OpenStream, Step, frames, pieces};
+use crate::exchange::{Answered, Cut, Driven, Emission, OpenEvents, OpenStream, Step, frames, pieces};
 use crate::public::refusal::{REQUEST_ID, own_request_id};
 
 /// Tells nginx not to hold events back.
@@ -47,12 +47,14 @@ pub(crate) struct Telling {
     /// What the stream is counted as, unless that is done elsewhere.
     pub(crate) kind: Option<StreamKind>,
     pub(crate) heartbeat: Duration,
+    /// Cuts the connection when the client takes its request back, where no stream of its own does that.
+    pub(crate) cut: Option<Cut>,
 }
 
 impl Telling {
     /// The response.
     pub(crate) fn respond(self, request: &HttpRequest, app: &Data<App>) -> HttpResponse {
-        let Self { driven, first, framing, head, kind, heartbeat } = self;
+        let Self { driven, first, framing, head, kind, heartbeat, cut } = self;
         let mut response = HttpResponse::Ok();
         match framing {
             Framing::Events => {
@@ -75,6 +77,7 @@ impl Telling {
             messages: app.metrics.mcp.messages.clone(),
             _open: (framing == Framing::Events).then(|| OpenEvents::new(app)),
             _counted: kind.map(|kind| OpenStream::new(app, kind)),
+            _cut: cut,
         })
     }
 }
@@ -90,6 +93,7 @@ struct Body {
     messages: Counter,
     _open: Option<OpenEvents>,
     _counted: Option<OpenStream>,
+    _cut: Option<Cut>,
 }
 
 impl Body {
@@ -106,11 +110,14 @@ impl Body {
                 })
             }
             // Nothing may stand between the pieces of a result.
-            (Emission::Message(message) | Emission::Log(_, message), Framing::Events) if self.head.is_some() => {
+            (
+                Emission::Message(message) | Emission::Log(_, message) | Emission::PieceMessage(message),
+                Framing::Events,
+            ) if self.head.is_some() => {
                 self.messages.add(1);
                 Some(frames::message(None, &message))
             }
-            (Emission::Message(_) | Emission::Log(..) | Emission::Release, _) => None,
+            (Emission::Message(_) | Emission::Log(..) | Emission::PieceMessage(_) | Emission::Release, _) => None,
         }
     }
 

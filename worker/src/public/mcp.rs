@@ -24,9 +24,10 @@ use tokio::time::sleep;
 use crate::app::App;
 use crate::connections::entry::Entry;
 use crate::connections::serve::client_address;
-use crate::exchange::kept::{Kept, Levels, cancels};
+use crate::exchange::kept::{Kept, Levels};
 use crate::exchange::{
-    Answered, Client, Driven, Emission, Outlet, Step, Terms, cancel, pieces, serve as serve_request, take_answer,
+    Answered, Client, Driven, Emission, Holder, Outlet, Step, Terms, Withdrawals, Withdrawn, cancel, pieces,
+    serve as serve_request, take_answer,
 };
 use crate::live::Live;
 use crate::public::body::{drain_small, read_json};
@@ -36,7 +37,7 @@ use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{Form, REQUEST_ID, Refusal, own_request_id, single};
 use crate::public::seed;
 use crate::public::session::{SESSION_ID, begin, is_modern, session_of};
-use crate::sessions::Session;
+use crate::sessions::{Session, SessionRefusal};
 
 pub(crate) const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
@@ -98,10 +99,12 @@ async fn serve(
         // A stream has no length, and HTTP/1.0 has no chunks (RFC 9112, section 6.1).
         false => (Outlet::closed(), None),
     };
+    let address = client_address_of(request, live);
+    let holder = Holder::new(&principal, address);
     let call = Message {
         app: app.clone(),
         request: request.clone(),
-        address: client_address_of(request, live),
+        address,
         principal,
         session: session.clone(),
         outlet,
@@ -115,7 +118,7 @@ async fn serve(
         Poll::Ready(Step::Emitted(emission)) => Some(emission),
         Poll::Ready(Step::Ended) | Poll::Pending => None,
     };
-    let waiting = Waiting { request, app: &app, live, body: &body, session, events };
+    let waiting = Waiting { request, app: &app, live, body: &body, session, holder, events };
     Box::pin(waiting.wait(driven, first)).await
 }
 
@@ -152,9 +155,9 @@ impl Served {
         match self {
             Self::Answer(answered) => answered,
             Self::Begun(reply, _) => reply.into(),
-            Self::Accepted | Self::Refused(_) => {
-                Reply::error(None, &RpcError::internal("the message has no answer")).into()
-            }
+            // Every message of a batch was taken back: there is nothing to tell.
+            Self::Accepted => Reply { status: 202, error_code: None, body: Bytes::new() }.into(),
+            Self::Refused(_) => Reply::error(None, &RpcError::internal("the message has no answer")).into(),
         }
     }
 }
@@ -221,13 +224,24 @@ impl Message {
             return Route::unexpected_batch().into();
         }
         let mut answers: Vec<Bytes> = Vec::new();
-        for message in messages {
+        // A message that waits for its turn can be taken back like one that is served.
+        let ids: Vec<&str> = messages.iter().map(|message| id_of(message)).collect();
+        let mut withdrawals = self.session.as_ref().map(|session| Withdrawals::hear(&self.app, session));
+        let mut cancelled = vec![false; messages.len()];
+        for (at, message) in messages.iter().enumerate() {
             match self.app.engine.route_of_batch(message, Some(headers)) {
-                Route::Request(asked) => match self.answer(&asked, &Outlet::closed()).await {
-                    Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _) => answers.push(reply.body),
-                    Served::Accepted => {}
-                    refused @ Served::Refused(_) => return refused,
-                },
+                Route::Request(asked) => {
+                    let outlet = Outlet::closed();
+                    let answer = self.answer(&asked, &outlet);
+                    let answer = unless_cancelled(answer, at, &ids, &mut withdrawals, &mut cancelled);
+                    match answer.await {
+                        Some(Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _)) => {
+                            answers.push(reply.body);
+                        }
+                        Some(refused @ Served::Refused(_)) => return refused,
+                        Some(Served::Accepted) | None => {}
+                    }
+                }
                 Route::Reply(reply) => answers.push(reply.body),
                 Route::Notification(Notification::Cancelled(id)) => {
                     if let Some(session) = &self.session {
@@ -252,6 +266,43 @@ impl Message {
     }
 }
 
+/// The answer to the message at that place of a batch, unless it is taken back; others that are, are marked.
+async fn unless_cancelled(
+    answer: impl Future<Output = Served>,
+    at: usize,
+    ids: &[&str],
+    withdrawals: &mut Option<Withdrawals>,
+    cancelled: &mut [bool],
+) -> Option<Served> {
+    let Some(withdrawals) = withdrawals else { return Some(answer.await) };
+    let mut answer = pin!(answer);
+    loop {
+        if cancelled.get(at) == Some(&true) {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            withdrawn = withdrawals.next(ids) => match withdrawn {
+                Withdrawn::Request(other) => cancelled.iter_mut().skip(other).take(1).for_each(|mark| *mark = true),
+                // Whoever waits for the whole hears of it too.
+                Withdrawn::Session => return None,
+            },
+            served = &mut answer => return Some(served),
+        }
+    }
+}
+
+/// The id of a message as JSON; empty, which is no id, where it has none.
+fn id_of(message: &RawValue) -> &str {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+    }
+    let named = serde_json::from_str::<Named<'_>>(message.get()).ok();
+    named.and_then(|named| named.id).map_or("", RawValue::get)
+}
+
 /// A request whose answer is not there at once.
 struct Waiting<'a> {
     request: &'a HttpRequest,
@@ -259,6 +310,8 @@ struct Waiting<'a> {
     live: &'a Live,
     body: &'a Bytes,
     session: Option<Session>,
+    /// Whose streams the client's are.
+    holder: Holder,
     /// Whether the client takes events.
     events: bool,
 }
@@ -274,8 +327,7 @@ struct Facts {
 impl Waiting<'_> {
     async fn wait(self, mut driven: Driven<Served>, mut first: Option<Emission>) -> HttpResponse {
         let facts = self.facts();
-        let mut cancelled =
-            self.session.as_ref().map(|session| self.app.state.bus().subscribe(&[&session.cancelled()]));
+        let mut withdrawals = self.session.as_ref().map(|session| Withdrawals::hear(self.app, session));
         let mut levels = self.session.clone().map(Levels::new);
         let mut heartbeat = pin!(sleep(self.live.limits.heartbeat));
         loop {
@@ -286,12 +338,12 @@ impl Waiting<'_> {
                     _ => true,
                 };
                 if is_told {
-                    return self.tell(driven, Some(emission), facts, cancelled);
+                    return self.tell(driven, Some(emission), facts, withdrawals);
                 }
             }
-            let heard = async {
-                match &mut cancelled {
-                    Some(cancelled) => cancelled.next().await,
+            let withdrawn = async {
+                match &mut withdrawals {
+                    Some(withdrawals) => withdrawals.of(&facts.id).await,
                     None => std::future::pending().await,
                 }
             };
@@ -305,13 +357,14 @@ impl Waiting<'_> {
                         return respond(self.request, Reply::error(None, &error));
                     }
                 },
-                () = &mut heartbeat, if self.events => return self.tell(driven, None, facts, cancelled),
-                heard = heard => {
-                    if cancels(&heard, &facts.id) {
-                        // Who cancels a request gets no answer to it (specification 2025-11-25, "Cancellation").
-                        return HttpResponse::Accepted().finish();
+                () = &mut heartbeat, if self.events => return self.tell(driven, None, facts, withdrawals),
+                // Who cancels a request gets no answer to it (specification 2025-11-25, "Cancellation").
+                withdrawn = withdrawn => return match withdrawn {
+                    Withdrawn::Request(_) => HttpResponse::Accepted().finish(),
+                    Withdrawn::Session => {
+                        respond(self.request, Reply::error(None, &SessionRefusal::Ended.to_rpc_error()))
                     }
-                }
+                },
             }
         }
     }
@@ -322,32 +375,43 @@ impl Waiting<'_> {
         driven: Driven<Served>,
         first: Option<Emission>,
         facts: Facts,
-        cancelled: Option<task_mcp_state::Subscription>,
+        withdrawals: Option<Withdrawals>,
     ) -> HttpResponse {
         let Facts { id, head, is_listen } = facts;
         let driven = driven.map(Served::into_answer);
         let heartbeat = self.live.limits.heartbeat;
         let kind = (!is_listen).then_some(StreamKind::Request);
         let as_object = !self.events || matches!(first, Some(Emission::Chunk(_)));
-        let telling = match (self.session, cancelled) {
-            (Some(session), Some(cancelled)) if !as_object => {
+        let connection = self.request.conn_data::<Arc<Entry>>().cloned();
+        let telling = match (self.session, withdrawals) {
+            (Some(session), Some(withdrawals)) if !as_object => {
                 let (frames, emissions) = Outlet::open(Terms {
                     waiting_bytes: self.live.limits.stream_buffer_bytes,
                     messages: true,
                     result_bytes: 0,
-                    connection: self.request.conn_data::<Arc<Entry>>().cloned(),
+                    connection,
                     cut: Some(self.app.metrics.mcp.streams_cut.clone()),
                 });
                 let levels = Levels::new(session.clone());
-                let app = self.app.clone();
-                let kept = Kept { app, session, request: id, driven, head: head.clone(), cancelled, frames, levels };
+                let kept = Kept {
+                    app: self.app.clone(),
+                    session,
+                    request: id,
+                    driven,
+                    head: head.clone(),
+                    withdrawals,
+                    frames,
+                    levels,
+                    holder: self.holder,
+                };
                 kept.start(first);
                 let (driven, framing) = (Driven::filled(emissions), Framing::Events);
-                Telling { driven, first: None, framing, head, kind, heartbeat }
+                Telling { driven, first: None, framing, head, kind, heartbeat, cut: None }
             }
-            _ => {
+            (_, withdrawals) => {
                 let framing = if as_object { Framing::Object } else { Framing::Events };
-                Telling { driven, first, framing, head, kind, heartbeat }
+                let cut = withdrawals.zip(connection).map(|(withdrawals, connection)| withdrawals.cut(id, connection));
+                Telling { driven, first, framing, head, kind, heartbeat, cut }
             }
         };
         telling.respond(self.request, self.app)

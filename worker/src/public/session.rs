@@ -173,6 +173,7 @@ async fn listen(request: &HttpRequest, app: &Data<App>, live: &Live, principal: 
         head: Default::default(),
         kind: None,
         heartbeat: live.limits.heartbeat,
+        cut: None,
     };
     telling.respond(request, app)
 }

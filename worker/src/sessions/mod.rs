@@ -203,6 +203,11 @@ impl Sessions {
         Ok(())
     }
 
+    /// Whether a session is known to have been ended.
+    pub(crate) async fn has_ended(&self, session: &Session) -> bool {
+        self.state.revocations().is_revoked(&session.name).await.unwrap_or(false)
+    }
+
     /// What a session changed.
     ///
     /// # Errors

@@ -208,7 +208,7 @@ impl Connection {
                 }
             });
             match told.await {
-                Some(Emission::Message(message)) => self.output.send(message).await,
+                Some(Emission::Message(message) | Emission::PieceMessage(message)) => self.output.send(message).await,
                 Some(Emission::Log(level, message)) => {
                     if let Some(levels) = &mut levels
                         && levels.admit(&self.app, level).await

@@ -41,8 +41,8 @@ use task_mcp_telemetry::{RedisMetrics, StateMetrics};
 
 pub use bus::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, Subscription, TOPIC_BYTES_MAX, TooLong};
 pub use collections::{
-    Activity, Alive, Answers, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, TASK_TOPIC, Task,
-    TaskStatus, Tasks, Transition,
+    Activity, Alive, Answers, EVENTS_MAX, Events, NewTask, Nonces, Resumed, Revocations, Session, Sessions, TASK_TOPIC,
+    Task, TaskStatus, Tasks, Transition,
 };
 pub use error::StateError;
 pub use ledger::{Begun, Ledger, Ticket};

@@ -15,7 +15,7 @@ use crate::StateError;
 use crate::records::{Inserted, Kind, LIST_MAX, Records, Unreadable, now_ms};
 
 /// Events kept of one stream; older ones go.
-pub(crate) const EVENTS_MAX: u64 = 512;
+pub const EVENTS_MAX: u64 = 512;
 /// How often an event tries to get a number.
 const TRIES: usize = 64;
 /// Streams whose last number is remembered by a process.
@@ -78,6 +78,15 @@ impl Events {
             }
         }
         Err(StateError::Contended)
+    }
+
+    /// Forgets one event of the stream; one that is not kept is no error.
+    ///
+    /// # Errors
+    /// It cannot be forgotten.
+    pub async fn forget(&self, stream: &str, number: u64) -> Result<(), StateError> {
+        self.records.take(Kind::Event, &key(&key_of(stream), number)).await?;
+        Ok(())
     }
 
     /// Up to `limit` events of the stream after `number`.

@@ -16,7 +16,7 @@ mod tasks;
 pub use activity::Activity;
 pub use alive::Alive;
 pub use answers::Answers;
-pub use events::{Events, Resumed};
+pub use events::{EVENTS_MAX, Events, Resumed};
 pub use nonces::Nonces;
 pub use revocations::Revocations;
 pub use sessions::{Session, Sessions};

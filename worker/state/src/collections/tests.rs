@@ -299,4 +299,8 @@ async fn a_stream_keeps_its_last_events(pair: Pair) {
     let found: Vec<u64> = kept.events.iter().map(|(number, _)| *number).collect();
     assert_eq!(found, numbers[20..]);
     assert!(!pair.any().events().after("s", numbers[3], 9).await.unwrap().is_complete);
+    for _ in 0..2 {
+        pair.any().events().forget("s", numbers[20]).await.unwrap();
+    }
+    assert_eq!(pair.any().events().after("s", 0, 1).await.unwrap().events[0].0, numbers[21]);
 }
