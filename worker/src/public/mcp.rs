@@ -29,6 +29,7 @@ use crate::exchange::{
     Answered, Client, Driven, Emission, Outlet, Step, Terms, cancel, pieces, serve as serve_request, take_answer,
 };
 use crate::live::Live;
+use crate::public::batch::Answers;
 use crate::public::body::{drain_small, read_json};
 use crate::public::events::{Framing, Telling};
 use crate::public::once::{REPLAYED, idempotency_key};
@@ -220,9 +221,10 @@ impl Message {
         if revision.or(named) != Some(Revision::V2025_03_26) {
             return Route::unexpected_batch().into();
         }
-        let mut answers: Vec<Bytes> = Vec::new();
+        let mut answers = Answers::new(self.app.live.load().limits.response_bytes);
         for message in messages {
             match self.app.engine.route_of_batch(message, Some(headers)) {
+                Route::Request(asked) if !answers.admit(asked.id) => {}
                 Route::Request(asked) => match self.answer(&asked, &Outlet::closed()).await {
                     Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _) => answers.push(reply.body),
                     Served::Accepted => {}
@@ -244,11 +246,10 @@ impl Message {
                 Route::Notification(Notification::Other) | Route::Batch(_) => {}
             }
         }
-        if answers.is_empty() {
-            return Served::Accepted;
+        match answers.into_list() {
+            Some(body) => Reply { status: 200, error_code: None, body }.into(),
+            None => Served::Accepted,
         }
-        let list = [b"[".as_slice(), &answers.join(&b','), b"]"].concat();
-        Reply { status: 200, error_code: None, body: list.into() }.into()
     }
 }
 
