@@ -487,5 +487,12 @@ fn the_header_names_the_revision_of_its_session() {
             let text = refused.message["error"]["message"].as_str().unwrap();
             assert!(text.contains(other) && text.contains("2025-06-18"), "{text}");
         }
+        // Who shakes hands again begins another session, and the first one stays.
+        let params =
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}});
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+        let again = server.send(&session.request(&hello.to_string()));
+        assert!(again.header("mcp-session-id").is_some_and(|id| Some(id) != session.id()), "{}", again.text());
+        assert_eq!(answer("2025-06-18").status, 200);
     });
 }
