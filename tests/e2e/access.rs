@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use task_mcp_bench::Request;
 
-use crate::support::{Caller, Dialect, Server, Tree, modern_call};
+use crate::support::{Caller, Dialect, Server, Session, Tree, modern_call};
 
 const TOKENS: &str = "[auth]\ntokens = [\"correct-horse-battery-staple-0001\", \"12345678901234567890123456789012\"]\n";
 const TOKEN: &str = "correct-horse-battery-staple-0001";
@@ -158,6 +158,10 @@ fn a_body_that_is_late_is_a_timeout_and_a_stream_needs_http_1_1() {
     let head = "POST /sse HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let answer = raw(&server, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
     assert!(answer.contains(" 505 "), "{answer}");
+    let session = Session::open(&server, None);
+    let head = "GET /mcp HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n";
+    let answer = raw(&server, &format!("{head}Mcp-Session-Id: {}\r\n\r\n", session.id().unwrap()));
+    assert!(answer.contains(" 505 ") && answer.contains("HTTP_VERSION_NOT_SUPPORTED"), "{answer}");
 }
 
 #[test]

@@ -352,3 +352,28 @@ fn an_answer_for_a_worker_that_died_is_taken_and_the_call_is_not_done() {
     session.answer(&server, &question["id"], answer);
     assert_eq!(stream.rest().pop().unwrap()["result"]["structuredContent"]["count"], 1);
 }
+
+#[test]
+fn what_is_no_result_leaves_a_question_open() {
+    let shared = Shared::new();
+    let server = shared.instance(2).start();
+    let session = Asked::open(&server);
+    let (stream, question) = session.call("test_ask_write", json!({"key": "form"}));
+    let id = &question["id"];
+    for none in [json!(5), json!([]), json!("accept"), json!(true)] {
+        let answer = session.answer(&server, id, none.clone());
+        assert_eq!((answer.status, answer.error_code()), (400, Some(-32600)), "{none}: {}", answer.message);
+        let text = answer.message["error"]["message"].as_str().unwrap();
+        assert!(text.contains("`result`"), "{text}");
+    }
+    for none in [json!(5), json!({}), json!({"code": "x", "message": "y"}), json!({"code": 1})] {
+        let message = json!({"jsonrpc": "2.0", "id": id, "error": none});
+        let answer = Answer::new(server.send(&session.request(&message)));
+        assert_eq!((answer.status, answer.error_code()), (400, Some(-32600)), "{none}: {}", answer.message);
+        assert!(answer.message["error"]["message"].as_str().unwrap().contains("`error`"), "{}", answer.message);
+    }
+    let taken = session.answer(&server, id, json!({"action": "accept", "content": {"word": "a"}}));
+    assert_eq!(taken.status, 202);
+    let result = stream.rest().pop().unwrap();
+    assert_eq!(result["result"]["structuredContent"]["words"], json!(["a"]), "{result}");
+}

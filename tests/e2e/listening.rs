@@ -199,3 +199,26 @@ fn one_principal_cannot_open_and_watch_without_end() {
         open(5).head().starts_with("http/1.1 200 ").then_some(())
     });
 }
+
+#[test]
+fn the_id_of_a_subscription_comes_back_as_it_was_written() {
+    let tree = Tree::new();
+    let server = fixture(&tree).start();
+    for id in ["-0", r#""\ud800""#, r#""\u0061""#, "18446744073709551615"] {
+        let placeholder = json!("the id");
+        let filter = json!({"notifications": {"toolsListChanged": true}});
+        let request = modern_as(placeholder, &json!({}), "subscriptions/listen", filter);
+        let bytes = request.to_bytes("localhost", false);
+        let body = String::from_utf8(bytes).unwrap().split_once("\r\n\r\n").unwrap().1.replace("\"the id\"", id);
+        let request = Request::post_json("/mcp", body)
+            .header("MCP-Protocol-Version", "2026-07-28")
+            .header("Mcp-Method", "subscriptions/listen");
+        let mut stream = Stream::open(server.address(), &request);
+        let named = format!("\"{META}/subscriptionId\":{id}");
+        stream.read_until(&named, 1);
+        call(&server, "test_trigger_tool_change", json!({}));
+        stream.read_until(&named, 2);
+        let head = stream.head();
+        assert!(head.starts_with("http/1.1 200 "), "{id}: {head}");
+    }
+}

@@ -413,3 +413,86 @@ fn a_server_whose_tools_do_not_log_declares_no_logging_to_new_clients() {
         assert!(told["result"]["capabilities"]["logging"].is_object(), "one of its tools logs: {told}");
     });
 }
+
+#[test]
+fn the_answers_of_a_batch_have_the_limit_of_one_result_together() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().set("limits.response_bytes", 20_000).start();
+    let oldest = Session::open_as(&server, "2025-03-26", None);
+    let call = |id: u64| {
+        let params = json!({"name": "test_uncached", "arguments": {"key": "batch", "bytes": 5_000}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+    };
+    let answer = oldest.send_body(&Value::from((1..=64).map(call).collect::<Vec<_>>()).to_string());
+    assert_eq!(answer.status, 200, "{}", answer.response.text());
+    assert!(answer.response.body.len() < 60_000, "{} bytes", answer.response.body.len());
+    let answers = answer.message.as_array().unwrap();
+    assert_eq!(answers.len(), 64);
+    let (served, refused): (Vec<&Value>, Vec<&Value>) =
+        answers.iter().partition(|answer| answer.get("result").is_some());
+    assert!((1..=4).contains(&served.len()), "{}", served.len());
+    for answer in &refused {
+        assert_eq!(answer["error"]["code"], -32000, "{answer}");
+        assert_eq!(answer["error"]["data"]["limit"], 20_000, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("limits.response_bytes"), "{answer}");
+    }
+    assert_eq!(refused[0]["id"], served.len() + 1, "they are served in their order");
+    assert_eq!(server.runs("test_uncached.batch"), served.len(), "what does not fit is not run");
+}
+
+#[test]
+fn what_mcp_does_not_serve_is_refused_in_its_form() {
+    with_fixture(|server| {
+        let session = Session::open(server, None);
+        for (method, version, allowed) in [
+            ("PUT", "2025-11-25", "POST, GET, DELETE"),
+            ("PATCH", "2026-07-28", "POST, GET, DELETE"),
+            ("GET", "2026-07-28", "POST"),
+            ("DELETE", "2026-07-28", "POST"),
+        ] {
+            let request = Request::new(method, "/mcp").header("Accept", "text/event-stream");
+            let answer = send(server, &request.header("MCP-Protocol-Version", version));
+            assert_eq!((answer.status, answer.response.header("allow")), (405, Some(allowed)), "{method}");
+            assert_eq!(answer.error_code(), Some(-32600), "{method}: {}", answer.response.text());
+            assert_eq!(answer.message["error"]["data"]["code"], "METHOD_NOT_ALLOWED", "{}", answer.message);
+        }
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        for (kind, status) in [
+            ("application/json", 200),
+            ("application/json; charset=utf-8", 200),
+            ("application/json;charset=\"UTF-8\"", 200),
+            ("application/json;charset=utf-16", 415),
+            ("application/json; a=b; Charset=latin1", 415),
+        ] {
+            let request = session.request(ping).without("Content-Type").header("Content-Type", kind);
+            assert_eq!(send(server, &request).status, status, "{kind}");
+        }
+    });
+}
+
+#[test]
+fn the_header_names_the_revision_of_its_session() {
+    with_fixture(|server| {
+        let session = Session::open_as(server, "2025-06-18", None);
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let answer = |version: &str| {
+            let request = session.request(ping).without("MCP-Protocol-Version");
+            send(server, &request.header("MCP-Protocol-Version", version))
+        };
+        assert_eq!(answer("2025-06-18").status, 200);
+        assert_eq!(send(server, &session.request(ping).without("MCP-Protocol-Version")).status, 200);
+        for other in ["2025-11-25", "2025-03-26"] {
+            let refused = answer(other);
+            assert_eq!((refused.status, refused.error_code()), (400, Some(-32600)), "{}", refused.message);
+            let text = refused.message["error"]["message"].as_str().unwrap();
+            assert!(text.contains(other) && text.contains("2025-06-18"), "{text}");
+        }
+        // Who shakes hands again begins another session, and the first one stays.
+        let params =
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}});
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+        let again = server.send(&session.request(&hello.to_string()));
+        assert!(again.header("mcp-session-id").is_some_and(|id| Some(id) != session.id()), "{}", again.text());
+        assert_eq!(answer("2025-06-18").status, 200);
+    });
+}

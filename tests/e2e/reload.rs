@@ -5,7 +5,9 @@ use std::{net::TcpStream, time::Duration};
 use serde_json::json;
 use task_mcp_bench::Request;
 
-use crate::support::{Control, Load, Server, Signal, Tree, eventually, modern_call, run_alone, sized, steady};
+use crate::support::{
+    Control, Load, Server, Session, Signal, Stream, Tree, eventually, modern, modern_call, run_alone, sized, steady,
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -213,4 +215,37 @@ fn the_number_of_workers_follows_the_settings() {
     server.write_settings("server.workers = 33\n");
     let (done, told) = control.order("reload");
     assert!(!done && told.contains("server.workers") && told.contains("32"), "{told}");
+}
+
+/// What a token holds open: a stream of each era.
+fn held_open(server: &Server, token: &str) -> (Stream, Stream) {
+    let bearer = format!("Bearer {token}");
+    let listen = modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
+    let mut listening = Stream::open(server.address(), &listen.header("Authorization", &bearer));
+    listening.messages(1);
+    let session = Session::open(server, Some(token));
+    let get = Request::new("GET", "/mcp").header("Accept", "text/event-stream").header("Authorization", &bearer);
+    let get = get.header("MCP-Protocol-Version", "2025-11-25").header("Mcp-Session-Id", session.id().unwrap());
+    let mut of_session = Stream::open(server.address(), &get);
+    of_session.read_until("retry:", 1);
+    (listening, of_session)
+}
+
+#[test]
+fn a_token_that_is_taken_away_loses_its_open_streams_and_the_others_keep_theirs() {
+    let (stays, goes) = ("the-token-that-stays-1", "the-token-that-goes-22");
+    let tree = Tree::new();
+    let tokens = format!("auth.tokens = [\"{stays}\", \"{goes}\"]\n");
+    let server = Server::build(tree.root()).fixture().settings(&tokens).start();
+    let (gone_listening, gone_session) = held_open(&server, goes);
+    let (mut listening, mut of_session) = held_open(&server, stays);
+    server.write_settings(&format!("auth.tokens = [\"{stays}\"]\n"));
+    assert!(Control::new(&server).order("reload").0);
+    let last = gone_listening.rest().pop().expect("messages");
+    assert_eq!(last["result"]["resultType"], "complete", "{last}");
+    assert_eq!(gone_session.rest(), Vec::<serde_json::Value>::new());
+    let change = modern_call("test_trigger_tool_change", json!({}));
+    assert_eq!(server.send(&change.header("Authorization", &format!("Bearer {stays}"))).status, 200);
+    listening.read_until("notifications/tools/list_changed", 1);
+    of_session.read_until("notifications/tools/list_changed", 1);
 }

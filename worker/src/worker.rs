@@ -152,6 +152,7 @@ async fn obey(told: Told, link: &mut Link, front: &Front, logs: Logs) -> Option<
         Order::Drain(deadline) => return Some(deadline),
         Order::Apply { revision, settings } => {
             app.live.store(Arc::new(Live::new(&settings)));
+            app.streams.settings_changed();
             app.executor.set_limits(call_limits(&settings));
             take_over_sessions(app, *settings).await;
             applied(link, revision).await;

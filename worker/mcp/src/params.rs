@@ -224,14 +224,33 @@ pub(crate) fn notification<'a>(method: &str, params: Params<'a>) -> Notification
     Notification::Other
 }
 
-/// A client's answer. The ids of this server's questions are strings.
+/// A client's answer. The ids of this server's questions are strings. What is an answer to no question at all is refused here, so that
+/// it does not use the question up: results of requests to a client are objects (specification 2025-11-25, schema, `ClientResult`).
 pub(crate) fn response<'a>(id: Params<'a>, result: Params<'a>, error: Params<'a>) -> Result<Response<'a>, RpcError> {
     let unasked = || RpcError::invalid_request("the field `id` names no question of this server");
     let id = id.and_then(|id| serde_json::from_str::<Text<'a>>(id.get()).ok()).ok_or_else(unasked)?;
     let outcome = match (result, error) {
-        (Some(result), None) => Ok(result.get()),
-        (None, Some(error)) => Err(error.get()),
+        (Some(result), None) if result.get().starts_with('{') => Ok(result.get()),
+        (Some(_), None) => return Err(RpcError::invalid_request("the field `result` of a response must be an object")),
+        (None, Some(error)) if is_error(error) => Err(error.get()),
+        (None, Some(_)) => {
+            let text =
+                "the field `error` of a response must be an object with an integer `code` and a string `message`";
+            return Err(RpcError::invalid_request(text));
+        }
         _ => return Err(RpcError::invalid_request("a response has either `result` or `error`")),
     };
     Ok(Response { id: id.0, outcome })
+}
+
+/// Whether it has what an error needs (JSON-RPC 2.0, section 5.1).
+fn is_error(error: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(rename = "code")]
+        _code: i64,
+        #[serde(borrow, rename = "message")]
+        _message: Text<'a>,
+    }
+    error.get().starts_with('{') && serde_json::from_str::<Fields<'_>>(error.get()).is_ok()
 }

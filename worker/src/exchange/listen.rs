@@ -3,16 +3,17 @@
 //! Source: specification 2026-07-28, "Subscriptions"; tasks extension, "Task Status Notifications".
 
 use std::collections::HashSet;
+use std::pin::pin;
 
 use actix_web::web::Data;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use task_mcp_mcp::{Capability, Filter, Reply, Request, RpcError};
 use task_mcp_telemetry::StreamKind;
 
 use super::client::Client;
 use super::context::notification;
 use super::outlet::Outlet;
-use super::wanted::{Gathered, News, SUBSCRIPTION_ID, TASK, Wanted};
+use super::wanted::{Gathered, News, TASK, Wanted, named};
 use crate::app::App;
 
 /// JSON-RPC code of a request that is one too many; of those an implementation may define (JSON-RPC 2.0, section 5.1).
@@ -44,23 +45,23 @@ pub(crate) async fn serve(
     let Some(_place) = app.streams.take(app, client, StreamKind::Listen, limits.streams_per_principal) else {
         return Reply::error(Some(request.id), &too_many_streams(limits.streams_per_principal));
     };
-    let Ok(id) = serde_json::from_str::<Value>(request.id.as_json()) else {
-        return Reply::refusal(request, RpcError::internal("the id of the request cannot be read"));
-    };
     honour(app, client, &mut honoured).await;
     // Before it is acknowledged, so that the client hears of all that changes from then on.
     let mut topics: Vec<String> = Wanted::TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
     topics.extend(honoured.tasks.iter().map(|task| format!("{TASK}{task}")));
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut subscription = app.state.bus().subscribe(&topics);
-    outlet.push(acknowledged(&honoured, &id));
+    let id = request.id.as_json();
+    outlet.push(acknowledged(&honoured, id));
 
     let wanted = Wanted::new(honoured, &app.registry);
     let mut gathered = Gathered::default();
+    let mut barred = pin!(app.streams.barred(app, client));
     loop {
         tokio::select! {
             heard = subscription.next() => wanted.note(&heard, &mut gathered),
-            () = gathered.due() => tell(app, client, outlet, &id, &mut gathered).await,
+            () = gathered.due() => tell(app, client, outlet, id, &mut gathered).await,
+            () = &mut barred => return Reply::closing(&app.engine, request),
             () = app.streams.ending() => return Reply::closing(&app.engine, request),
             // Whoever drives this drops it then.
             () = outlet.left() => std::future::pending().await,
@@ -68,7 +69,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn tell(app: &Data<App>, client: &Client, outlet: &Outlet, id: &Value, gathered: &mut Gathered) {
+async fn tell(app: &Data<App>, client: &Client, outlet: &Outlet, id: &str, gathered: &mut Gathered) {
     for news in gathered.take() {
         let task = match &news {
             News::Task(task) => {
@@ -96,8 +97,8 @@ async fn honour(app: &Data<App>, client: &Client, filter: &mut Filter) {
     }
 }
 
-/// The first message of the stream: what it will tell of.
-fn acknowledged(filter: &Filter, id: &Value) -> actix_web::web::Bytes {
+/// The first message of the stream: what it will tell of. `id` is the JSON of the stream's id.
+fn acknowledged(filter: &Filter, id: &str) -> actix_web::web::Bytes {
     let mut honoured = Map::new();
     for (name, wished) in [
         ("toolsListChanged", filter.tools),
@@ -113,8 +114,7 @@ fn acknowledged(filter: &Filter, id: &Value) -> actix_web::web::Bytes {
             honoured.insert(name.into(), json!(list));
         }
     }
-    let params = json!({ "_meta": { SUBSCRIPTION_ID: id }, "notifications": honoured });
-    notification("notifications/subscriptions/acknowledged", &params.to_string())
+    notification("notifications/subscriptions/acknowledged", &named(&json!({ "notifications": honoured }), id))
 }
 
 /// Merges what was named twice; the order stays.
@@ -147,6 +147,9 @@ pub(crate) fn too_many_streams(limit: u32) -> RpcError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::super::wanted::SUBSCRIPTION_ID;
     use super::*;
 
     #[test]
@@ -162,7 +165,7 @@ mod tests {
     #[test]
     fn only_what_is_honoured_is_acknowledged() {
         let filter = Filter { tools: true, subscriptions: vec!["a:b".into()], ..Filter::default() };
-        let message: Value = serde_json::from_slice(&acknowledged(&filter, &json!("x"))).unwrap();
+        let message: Value = serde_json::from_slice(&acknowledged(&filter, r#""x""#)).unwrap();
         assert_eq!(message["method"], "notifications/subscriptions/acknowledged");
         let notifications = json!({ "toolsListChanged": true, "resourceSubscriptions": ["a:b"] });
         assert_eq!(message["params"], json!({ "_meta": { SUBSCRIPTION_ID: "x" }, "notifications": notifications }));

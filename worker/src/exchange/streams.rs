@@ -21,6 +21,8 @@ pub(crate) struct Streams(Arc<Parts>);
 struct Parts {
     held: Mutex<HashMap<(Use, Holder), u32>>,
     ending: watch::Sender<bool>,
+    /// Tells that other settings are in force.
+    settings: watch::Sender<()>,
     /// Calls that go on without a connection.
     detached: AtomicUsize,
 }
@@ -67,6 +69,7 @@ impl Streams {
         Self(Arc::new(Parts {
             held: Mutex::default(),
             ending: watch::Sender::new(false),
+            settings: watch::Sender::new(()),
             detached: AtomicUsize::new(0),
         }))
     }
@@ -106,6 +109,24 @@ impl Streams {
     pub(crate) async fn ending(&self) {
         // The sender lives as long as this does.
         let _ = self.0.ending.subscribe().wait_for(|ending| *ending).await;
+    }
+
+    /// Tells the streams that stay open that other settings are in force.
+    pub(crate) fn settings_changed(&self) {
+        self.0.settings.send_replace(());
+    }
+
+    /// Returns when the settings in force do not let this client call any more. One on standard input needs no leave.
+    pub(crate) async fn barred(&self, app: &App, client: &Client) {
+        if client.mailbox.is_some() {
+            return std::future::pending().await;
+        }
+        let mut changed = self.0.settings.subscribe();
+        // Before the first change too: the settings may have changed since the request was let in.
+        while app.live.load().access.admits(&client.principal) {
+            // The sender lives as long as this does.
+            let _ = changed.changed().await;
+        }
     }
 
     /// A call goes on without a connection.

@@ -141,19 +141,28 @@ impl Gathered {
 
 impl News {
     /// The notification; `subscription` is the JSON of its id, where the era has one. Of a task, `task` is what there is to say.
-    pub(crate) fn to_message(&self, subscription: Option<&Value>, task: Option<Value>) -> Bytes {
-        let (method, mut params) = match self {
+    pub(crate) fn to_message(&self, subscription: Option<&str>, task: Option<Value>) -> Bytes {
+        let (method, params) = match self {
             Self::Tools => ("notifications/tools/list_changed", json!({})),
             Self::Prompts => ("notifications/prompts/list_changed", json!({})),
             Self::Resources => ("notifications/resources/list_changed", json!({})),
             Self::Updated(uri) => ("notifications/resources/updated", json!({ "uri": uri })),
             Self::Task(id) => ("notifications/tasks", task.unwrap_or_else(|| json!({ "taskId": id }))),
         };
-        if let (Some(subscription), Some(fields)) = (subscription, params.as_object_mut()) {
-            fields.insert("_meta".into(), json!({ SUBSCRIPTION_ID: subscription }));
+        match subscription {
+            Some(id) => notification(method, &named(&params, id)),
+            None => notification(method, &params.to_string()),
         }
-        notification(method, &params.to_string())
     }
+}
+
+/// The JSON of `params`, an object, with the stream they are of. Its id stays as it was written, which no parsed value could promise:
+/// `-0` is an integer, and half of a surrogate pair is a string.
+pub(crate) fn named(params: &Value, id: &str) -> String {
+    let fields = params.to_string();
+    let fields = fields.strip_prefix('{').unwrap_or_default();
+    let comma = if fields == "}" { "" } else { "," };
+    format!("{{\"_meta\":{{\"{SUBSCRIPTION_ID}\":{id}}}{comma}{fields}")
 }
 
 /// Names the stream in every message on it (specification 2026-07-28, "Subscriptions").
@@ -214,11 +223,16 @@ mod tests {
 
     #[test]
     fn a_message_names_its_stream_where_there_is_one() {
-        let with = |id: Option<&Value>| {
+        let with = |id: Option<&str>| {
             serde_json::from_slice::<Value>(&News::Updated("x:y".into()).to_message(id, None)).unwrap()
         };
-        let named = with(Some(&json!(7)));
+        let named = with(Some("7"));
         assert_eq!(named["params"], json!({ "uri": "x:y", "_meta": { SUBSCRIPTION_ID: 7 } }));
         assert_eq!(with(None)["params"], json!({ "uri": "x:y" }));
+        for id in ["-0", r#""\ud800""#] {
+            let message = News::Tools.to_message(Some(id), None);
+            let text = String::from_utf8(message.to_vec()).unwrap();
+            assert!(text.ends_with(&format!(r#""params":{{"_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}}}"#)), "{text}");
+        }
     }
 }

@@ -48,6 +48,14 @@ impl Access {
         !self.tokens.is_empty()
     }
 
+    /// Whether somebody may call as this principal.
+    pub(crate) fn admits(&self, principal: &Principal) -> bool {
+        match self.needs_token() {
+            true => self.tokens.iter().any(|token| token.principal == *principal),
+            false => *principal == Principal::anonymous(),
+        }
+    }
+
     /// All checks, in the order that tells a stranger least.
     ///
     /// # Errors
@@ -254,6 +262,10 @@ mod tests {
         let first = check(Some("Bearer first-token-0123456789")).unwrap();
         let second = check(Some("bearer second-token-0123456789")).unwrap();
         assert_ne!(first, second);
+        let admits = |tokens: &[&str], who: &Principal| access(tokens).admits(who);
+        assert!(admits(&["first-token-0123456789"], &first) && !admits(&["first-token-0123456789"], &second));
+        assert!(!admits(&[], &first) && admits(&[], &Principal::anonymous()));
+        assert!(!admits(&["first-token-0123456789"], &Principal::anonymous()));
         assert!(!first.name().contains("first"), "a principal's name is no secret");
         for bad in
             [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Bearer first-token-012345678"), Some("Basic x")]

@@ -25,7 +25,7 @@ pub(crate) async fn read_json(
     limits: &RequestLimits,
 ) -> Result<Bytes, Refusal> {
     if !single(request, CONTENT_TYPE.as_str())?.is_none_or(is_json) {
-        return Err(Refusal::new(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be JSON")
+        return Err(Refusal::new(415, "UNSUPPORTED_MEDIA_TYPE", "the body must be JSON in UTF-8")
             .with_hint("send the header Content-Type: application/json"));
     }
     let mut stop = app.stop_reading.subscribe();
@@ -54,10 +54,21 @@ pub(crate) async fn read_json(
     Ok(body)
 }
 
-/// Whether a media type is JSON, whatever its parameters.
+/// Whether a media type is JSON in no other encoding than UTF-8. Other parameters mean nothing.
 fn is_json(value: &HeaderValue) -> bool {
-    let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    let mut parts = value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"));
+    is_json && parts.all(is_harmless)
+}
+
+fn is_harmless(parameter: &[u8]) -> bool {
+    let (name, value) = match parameter.iter().position(|byte| *byte == b'=') {
+        Some(at) => parameter.split_at(at),
+        None => return true,
+    };
+    let value = value.strip_prefix(b"=").unwrap_or_default();
+    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    !name.eq_ignore_ascii_case(b"charset") || quoted.unwrap_or(value).eq_ignore_ascii_case(b"utf-8")
 }
 
 async fn read(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<Bytes, Refusal> {

@@ -30,9 +30,10 @@ use crate::exchange::{
     serve as serve_request, take_answer,
 };
 use crate::live::Live;
+use crate::public::batch::Answers;
 use crate::public::body::{drain_small, read_json};
 use crate::public::events::{Framing, Telling};
-use crate::public::once::{REPLAYED, idempotency_key};
+use crate::public::once::{self, REPLAYED, idempotency_key};
 use crate::public::rate::{Admitted, admit, tell};
 use crate::public::refusal::{Form, REQUEST_ID, Refusal, own_request_id, single};
 use crate::public::seed;
@@ -223,13 +224,17 @@ impl Message {
         if revision.or(named) != Some(Revision::V2025_03_26) {
             return Route::unexpected_batch().into();
         }
-        let mut answers: Vec<Bytes> = Vec::new();
+        if self.request.headers().contains_key(once::HEADER) {
+            return Served::Refused(once::not_of_a_batch());
+        }
+        let mut answers = Answers::new(self.app.live.load().limits.response_bytes);
         // A message that waits for its turn can be taken back like one that is served.
         let ids: Vec<&str> = messages.iter().map(|message| id_of(message)).collect();
         let mut withdrawals = self.session.as_ref().map(|session| Withdrawals::hear(&self.app, session));
         let mut cancelled = vec![false; messages.len()];
         for (at, message) in messages.iter().enumerate() {
             match self.app.engine.route_of_batch(message, Some(headers)) {
+                Route::Request(asked) if !answers.admit(asked.id) => {}
                 Route::Request(asked) => {
                     let outlet = Outlet::closed();
                     let answer = self.answer(&asked, &outlet);
@@ -238,7 +243,10 @@ impl Message {
                         Some(Served::Answer(Answered { reply, .. }) | Served::Begun(reply, _)) => {
                             answers.push(reply.body);
                         }
-                        Some(refused @ Served::Refused(_)) => return refused,
+                        // The others have their answers all the same.
+                        Some(Served::Refused(refusal)) => {
+                            answers.push(Reply::error(Some(asked.id), &refusal.to_rpc()).body);
+                        }
                         Some(Served::Accepted) | None => {}
                     }
                 }
@@ -258,11 +266,10 @@ impl Message {
                 Route::Notification(Notification::Other) | Route::Batch(_) => {}
             }
         }
-        if answers.is_empty() {
-            return Served::Accepted;
+        match answers.into_list() {
+            Some(body) => Reply { status: 200, error_code: None, body }.into(),
+            None => Served::Accepted,
         }
-        let list = [b"[".as_slice(), &answers.join(&b','), b"]"].concat();
-        Reply { status: 200, error_code: None, body: list.into() }.into()
     }
 }
 

@@ -4,6 +4,7 @@
 //! - `rate`: how much they may send
 //! - `accounting`: every request is counted, in flight and when answered
 //! - `body`: reading a body within its limits
+//! - `batch`: the answers of a batch
 //! - `refusal`: what is told when a request is refused, in the form of its dialect
 //! - `mcp`: `POST /mcp`; JSON-RPC, or the seed's dialect when the body is one of it
 //! - `session`: `GET` and `DELETE /mcp`, and the session of a request; `events`: answers that are sent while their call runs
@@ -15,6 +16,7 @@
 pub(crate) mod about;
 pub(crate) mod access;
 pub(crate) mod accounting;
+pub(crate) mod batch;
 mod body;
 mod events;
 mod health;
@@ -53,22 +55,22 @@ fn readable(path: &str, get: actix_web::Route, head: actix_web::Route) -> actix_
 }
 
 async fn only_mcp(request: HttpRequest) -> HttpResponse {
-    method_not_allowed(&request, &[Method::POST, Method::GET, Method::DELETE])
+    method_not_allowed(&request, &[Method::POST, Method::GET, Method::DELETE], Form::JsonRpc)
 }
 
 async fn only_post(request: HttpRequest) -> HttpResponse {
-    method_not_allowed(&request, &[Method::POST])
+    method_not_allowed(&request, &[Method::POST], Form::Plain)
 }
 
 async fn only_get(request: HttpRequest) -> HttpResponse {
-    method_not_allowed(&request, &[Method::GET, Method::HEAD])
+    method_not_allowed(&request, &[Method::GET, Method::HEAD], Form::Plain)
 }
 
-fn method_not_allowed(request: &HttpRequest, allowed: &[Method]) -> HttpResponse {
+fn method_not_allowed(request: &HttpRequest, allowed: &[Method], form: Form) -> HttpResponse {
     let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
     let allowed = allowed.join(", ");
     let refusal = Refusal::new(405, "METHOD_NOT_ALLOWED", format!("this path answers {allowed} only"));
-    let mut response = refusal.respond(request, Form::Plain);
+    let mut response = refusal.respond(request, form);
     if let Ok(value) = header::HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(header::ALLOW, value);
     }

@@ -7,11 +7,18 @@ use task_mcp_tools::IdempotencyKey;
 
 use crate::public::refusal::{Refusal, single};
 
-const HEADER: &str = "idempotency-key";
+pub(crate) const HEADER: &str = "idempotency-key";
 
 /// Says that a call was not run, because an earlier one with its idempotency key was.
 pub(crate) const REPLAYED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"));
+
+/// What a batch under the header is told: one key is one write's.
+pub(crate) fn not_of_a_batch() -> Refusal {
+    let text = "the header Idempotency-Key is one request's, and this is a batch";
+    Refusal::new(400, "INVALID_IDEMPOTENCY_KEY", text)
+        .with_hint(format!("name a key of its own in params._meta[\"{IDEMPOTENCY_KEY}\"] of each write"))
+}
 
 /// The key of a request; `in_meta` is what its `_meta` says.
 ///

@@ -76,6 +76,11 @@ impl Refusal {
         self
     }
 
+    /// The same as an error of the protocol, for one message of several.
+    pub(crate) fn to_rpc(&self) -> RpcError {
+        RpcError::new(self.rpc_code, self.sentence()).with_status(self.status).with_data(self.data())
+    }
+
     /// The response.
     pub(crate) fn respond(&self, request: &HttpRequest, form: Form) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -93,9 +98,7 @@ impl Refusal {
         }
         match form {
             Form::JsonRpc => {
-                let error =
-                    RpcError::new(self.rpc_code, self.sentence()).with_status(self.status).with_data(self.data());
-                response.body(Reply::error(None, &error).body)
+                response.body(Reply::error(None, &self.to_rpc()).body)
             }
             Form::Plain => {
                 let id = request_id(request);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, Version};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use task_mcp_mcp::{Era, Handshake, Reply, Revision, RpcError};
@@ -41,13 +41,30 @@ pub(crate) async fn session_of(
     let id = single(request, SESSION_ID.as_str()).map_err(|refusal| refusal.respond(request, Form::JsonRpc))?;
     let Some(id) = id else { return Ok(None) };
     match app.sessions.resolve(id.as_bytes(), principal).await {
-        Ok(session) => Ok(Some(session)),
+        Ok(session) => match check_revision(version(request), &session) {
+            Ok(()) => Ok(Some(session)),
+            Err(refusal) => Err(refusal.respond(request, Form::JsonRpc)),
+        },
         Err(refusal) => {
             if !matches!(refusal, SessionRefusal::Unavailable(_)) {
                 app.metrics.mcp.sessions_unknown.add(1);
             }
             Err(respond(request, Reply::error(None, &refusal.to_rpc_error())))
         }
+    }
+}
+
+/// The header may be missing, for the oldest revision has none. What is no revision is refused where requests are read.
+fn check_revision(named: Option<&str>, session: &Session) -> Result<(), Refusal> {
+    let agreed = session.sealed.revision;
+    match named.and_then(|named| Revision::parse(named.trim())) {
+        Some(named) if named != agreed => {
+            let (named, agreed) = (named.name(), agreed.name());
+            let text = format!("the header MCP-Protocol-Version names {named}, and the session speaks {agreed}");
+            Err(Refusal::new(400, "PROTOCOL_VERSION_MISMATCH", text)
+                .with_hint("send the revision that `initialize` was answered with"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -111,6 +128,11 @@ async fn listen(request: &HttpRequest, app: &Data<App>, live: &Live, principal: 
         Ok(session) => session,
         Err(response) => return response,
     };
+    // A stream has no length, and HTTP/1.0 has no chunks (RFC 9112, section 6.1).
+    if request.version() <= Version::HTTP_10 {
+        return Refusal::new(505, "HTTP_VERSION_NOT_SUPPORTED", "GET answers with a stream, which needs HTTP/1.1")
+            .respond(request, Form::JsonRpc);
+    }
     let last = match single(request, LAST_EVENT_ID) {
         Ok(last) => last.map(|last| last.to_str().unwrap_or_default().trim()),
         Err(refusal) => return refusal.respond(request, Form::JsonRpc),
@@ -131,9 +153,16 @@ async fn listen(request: &HttpRequest, app: &Data<App>, live: &Live, principal: 
         None => {
             let token = request.headers().get(SESSION_ID).map(|id| id.as_bytes().to_vec()).unwrap_or_default();
             let is_resumed = last.is_some();
-            let stream =
-                Unasked { app: app.clone(), client, session, token, is_resumed, outlet: outlet.clone(), place };
-            Driven::until(Box::pin(stream.run()), outlet, emissions)
+            let stream = Unasked {
+                app: app.clone(),
+                client: client.clone(),
+                session,
+                token,
+                is_resumed,
+                outlet: outlet.clone(),
+                place,
+            };
+            Driven::until(Box::pin(until_barred(app.clone(), client, stream.run())), outlet, emissions)
         }
         Some(last) => {
             let Some(id) = EventId::parse(last) else {
@@ -158,12 +187,12 @@ async fn listen(request: &HttpRequest, app: &Data<App>, live: &Live, principal: 
                     return respond(request, Reply::error(None, &SessionRefusal::from(error).to_rpc_error()));
                 }
             }
-            let (replayed, app) = (outlet.clone(), app.clone());
+            let (replayed, replayer) = (outlet.clone(), app.clone());
             let replay = async move {
                 let _place = place;
-                replay(app, session, id, replayed).await;
+                replay(replayer, session, id, replayed).await;
             };
-            Driven::until(Box::pin(replay), outlet, emissions)
+            Driven::until(Box::pin(until_barred(app.clone(), client, replay)), outlet, emissions)
         }
     };
     let telling = Telling {
@@ -178,10 +207,19 @@ async fn listen(request: &HttpRequest, app: &Data<App>, live: &Live, principal: 
     telling.respond(request, app)
 }
 
+/// Runs a stream until it ends, or its client may not call any more.
+async fn until_barred(app: Data<App>, client: Client, stream: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = app.streams.barred(&app, &client) => {}
+        () = stream => {}
+    }
+}
+
 /// The session of a request that is nothing without one.
 async fn legacy_session(request: &HttpRequest, app: &App, principal: &Principal) -> Result<Session, HttpResponse> {
     if is_modern(version(request)) {
-        return Err(method_not_allowed(request, &[Method::POST]));
+        return Err(method_not_allowed(request, &[Method::POST], Form::JsonRpc));
     }
     session_of(request, app, principal).await?.ok_or_else(|| {
         Refusal::new(400, "SESSION_ID_MISSING", "the header Mcp-Session-Id is missing")

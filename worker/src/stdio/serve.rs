@@ -22,6 +22,7 @@ use super::under_way::{self, UNDER_WAY_MAX, UnderWay};
 use crate::app::App;
 use crate::exchange::kept::Levels;
 use crate::exchange::{Answered, Client, Emission, Outlet, OwnMailbox, Terms, letter, notification, pieces, serve};
+use crate::public::batch::Answers;
 use crate::sessions::Session;
 
 /// JSON-RPC code of a request that is one too many; of those an implementation may define (JSON-RPC 2.0, section 5.1).
@@ -247,19 +248,23 @@ impl Connection {
 
     /// Serves the messages of a batch one after the other, and answers them in one list.
     async fn batch(&self, messages: &[&RawValue]) {
-        let mut answers: Vec<Bytes> = Vec::new();
+        let mut answers = Answers::new(self.app.live.load().limits.response_bytes);
         for message in messages {
             match self.app.engine.route_of_batch(message, None) {
+                Route::Request(asked) if !answers.admit(asked.id) => {}
                 Route::Request(asked) => answers.push(self.served(&asked).await),
                 Route::Reply(reply) => answers.push(reply.body),
                 Route::Notification(note) => self.heed(&note),
-                Route::Response(response) => answers.extend(self.answered(&response).map(|reply| reply.body)),
+                Route::Response(response) => {
+                    if let Some(refusal) = self.answered(&response) {
+                        answers.push(refusal.body);
+                    }
+                }
                 Route::Batch(_) => {}
             }
         }
-        if !answers.is_empty() {
-            let list = [b"[".as_slice(), &answers.join(&b','), b"]"].concat();
-            self.output.send(list.into()).await;
+        if let Some(list) = answers.into_list() {
+            self.output.send(list).await;
         }
     }
 }

@@ -220,6 +220,10 @@ fn notifications_and_answers_are_accepted() {
     let route = route.route(answer, &none);
     assert!(matches!(&route, Route::Response(one) if (one.id.as_ref(), one.outcome) == ("q", Ok("{}"))), "{route:?}");
     refused(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#, &none, 400, code::INVALID_REQUEST);
+    for outcome in [r#""result":5"#, r#""result":[]"#, r#""error":5"#, r#""error":{"code":"x","message":"y"}"#] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":"q",{outcome}}}"#);
+        refused(body.as_bytes(), &none, 400, code::INVALID_REQUEST);
+    }
     assert!(matches!(engine().route(answer, &modern_headers("x")), Route::Reply(reply) if reply.status == 400));
 }
 
