@@ -441,6 +441,31 @@ fn the_answers_of_a_batch_have_the_limit_of_one_result_together() {
 }
 
 #[test]
+fn a_message_of_a_batch_that_is_refused_leaves_the_others_their_answers() {
+    with_fixture(|server| {
+        let oldest = Session::open_as(server, "2025-03-26", None);
+        let call = |id: u64, key: &str| {
+            let params = json!({"name": "test_counter", "arguments": {}, "_meta": {"dev.task-mcp/idempotencyKey": key}});
+            json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+        };
+        let batch = json!([call(1, "first"), call(2, "no key\n"), call(3, "third")]);
+        let answer = oldest.send_body(&batch.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.response.text());
+        let answers = answer.message.as_array().unwrap();
+        let ids: Vec<&Value> = answers.iter().map(|answer| &answer["id"]).collect();
+        assert_eq!(ids, [1, 2, 3], "{answers:?}");
+        assert!(answers[0]["result"].is_object() && answers[2]["result"].is_object(), "{answers:?}");
+        assert_eq!(answers[1]["error"]["code"], -32602, "{answers:?}");
+
+        let one = json!([call(4, "fourth")]).to_string();
+        let under_a_header = oldest.request(&one).header("Idempotency-Key", "\"fifth\"");
+        let answer = send(server, &under_a_header);
+        assert_eq!(answer.status, 400, "{}", answer.response.text());
+        assert!(answer.message["error"]["message"].as_str().unwrap().contains("_meta"), "{:?}", answer.message);
+    });
+}
+
+#[test]
 fn what_mcp_does_not_serve_is_refused_in_its_form() {
     with_fixture(|server| {
         let session = Session::open(server, None);
