@@ -229,7 +229,7 @@ impl Message {
         }
         let mut answers = Answers::new(self.app.live.load().limits.response_bytes);
         // A message that waits for its turn can be taken back like one that is served.
-        let ids: Vec<&str> = messages.iter().map(|message| id_of(message)).collect();
+        let ids: Vec<&str> = messages.iter().map(|message| id_of(message.get().as_bytes())).collect();
         let mut withdrawals = self.session.as_ref().map(|session| Withdrawals::hear(&self.app, session));
         let mut cancelled = vec![false; messages.len()];
         for (at, message) in messages.iter().enumerate() {
@@ -300,13 +300,13 @@ async fn unless_cancelled(
 }
 
 /// The id of a message as JSON; empty, which is no id, where it has none.
-fn id_of(message: &RawValue) -> &str {
+fn id_of(message: &[u8]) -> &str {
     #[derive(serde::Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
         id: Option<&'a RawValue>,
     }
-    let named = serde_json::from_str::<Named<'_>>(message.get()).ok();
+    let named = serde_json::from_slice::<Named<'_>>(message).ok();
     named.and_then(|named| named.id).map_or("", RawValue::get)
 }
 
@@ -324,6 +324,7 @@ struct Waiting<'a> {
 }
 
 /// What a stream has to know of the request it answers.
+#[derive(Default)]
 struct Facts {
     id: String,
     /// The beginning of its result, should that come in pieces.
@@ -333,8 +334,9 @@ struct Facts {
 
 impl Waiting<'_> {
     async fn wait(self, mut driven: Driven<Served>, mut first: Option<Emission>) -> HttpResponse {
-        let facts = self.facts();
+        let id = self.session.as_ref().map_or("", |_| id_of(self.body));
         let mut withdrawals = self.session.as_ref().map(|session| Withdrawals::hear(self.app, session));
+        let mut may_become_stream = self.events;
         let mut levels = self.session.clone().map(Levels::new);
         let mut heartbeat = pin!(sleep(self.live.limits.heartbeat));
         loop {
@@ -345,12 +347,13 @@ impl Waiting<'_> {
                     _ => true,
                 };
                 if is_told {
+                    let facts = self.facts().unwrap_or_default();
                     return self.tell(driven, Some(emission), facts, withdrawals);
                 }
             }
             let withdrawn = async {
                 match &mut withdrawals {
-                    Some(withdrawals) => withdrawals.of(&facts.id).await,
+                    Some(withdrawals) => withdrawals.of(id).await,
                     None => std::future::pending().await,
                 }
             };
@@ -364,7 +367,11 @@ impl Waiting<'_> {
                         return respond(self.request, Reply::error(None, &error));
                     }
                 },
-                () = &mut heartbeat, if self.events => return self.tell(driven, None, facts, withdrawals),
+                () = &mut heartbeat, if may_become_stream => match self.facts() {
+                    Some(facts) => return self.tell(driven, None, facts, withdrawals),
+                    // A client's answer, or a batch: it has a status or a list of its own, which are waited for.
+                    None => may_become_stream = false,
+                },
                 // Who cancels a request gets no answer to it (specification 2025-11-25, "Cancellation").
                 withdrawn = withdrawn => return match withdrawn {
                     Withdrawn::Request(_) => HttpResponse::Accepted().finish(),
@@ -424,16 +431,17 @@ impl Waiting<'_> {
         telling.respond(self.request, self.app)
     }
 
-    /// The request is read again: only the few that become streams pay for it.
-    fn facts(&self) -> Facts {
+    /// What the stream has to know; `None` if the message is no request. It is read again: only the few that become streams pay for
+    /// it.
+    fn facts(&self) -> Option<Facts> {
         if let Ok(headers) = protocol_headers(self.request)
             && let Route::Request(asked) = self.app.engine.route(self.body, &headers)
         {
             let id = asked.id.as_json().to_owned();
             let is_listen = matches!(asked.method, Method::Listen(_));
-            return Facts { id, head: pieces::head(&self.app.engine, &asked), is_listen };
+            return Some(Facts { id, head: pieces::head(&self.app.engine, &asked), is_listen });
         }
-        Facts { id: String::new(), head: Bytes::new(), is_listen: false }
+        None
     }
 }
 
