@@ -1,12 +1,12 @@
 //! Calls that ask their client: in rounds that any worker of any instance takes up, and on the streams of legacy sessions, whose
 //! answers any worker takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use task_mcp_bench::Request;
 
-use crate::support::{Answer, Cluster, Server, Shared, Stream, Tree, eventually, modern_as};
+use crate::support::{Answer, Cluster, Control, Server, Shared, Stream, Tree, eventually, modern_as};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -376,4 +376,31 @@ fn what_is_no_result_leaves_a_question_open() {
     assert_eq!(taken.status, 202);
     let result = stream.rest().pop().unwrap();
     assert_eq!(result["result"]["structuredContent"]["words"], json!(["a"]), "{result}");
+}
+
+#[test]
+fn a_question_holds_no_worker_that_leaves_and_nothing_is_done() {
+    let tree = Tree::new();
+    tree.add_ready_change("half-done");
+    tree.write("openspec/changes/half-done/tasks.md", OPEN);
+    let server = Server::build(tree.root()).set("server.workers", 1).start();
+    let session = Asked::open(&server);
+    let begun = Instant::now();
+    let (stream, question) = session.call("change.archive", json!({"slug": "half-done"}));
+    assert_eq!(question["method"], "elicitation/create", "{question}");
+    Control::new(&server).restart();
+    assert!(begun.elapsed() < Duration::from_secs(15), "nobody waits for the client: {:?}", begun.elapsed());
+    let messages = stream.rest();
+    let cancelled = messages.iter().find(|message| message["method"] == "notifications/cancelled");
+    assert_eq!(cancelled.unwrap()["params"]["requestId"], question["id"], "{messages:?}");
+    let result = &messages.last().unwrap()["result"];
+    let text = result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{messages:?}"));
+    assert!(text.contains("UNANSWERABLE") && text.contains("the server stops; nothing was done"), "{text}");
+    assert_eq!(tree.archived("half-done"), None);
+    // The session goes on, and the next server stops as quickly.
+    let (_stream, question) = session.call("change.archive", json!({"slug": "half-done"}));
+    assert_eq!(question["method"], "elicitation/create", "{question}");
+    server.terminate();
+    assert_eq!(server.wait_exit(Duration::from_secs(15)), 0, "nothing is cut");
+    assert_eq!(tree.archived("half-done"), None);
 }

@@ -44,9 +44,10 @@ pub(crate) async fn drain(front: &Front, handle: &ServerHandle, lame_duck: Durat
     wait_until(deadline, || false, ACCEPT_GRACE).await;
     // A client that has not said yet what it wants is not worth a forced stop.
     app.stop_reading.send_replace(true);
-    // A task that waits for its client is not worth it either, if others can go on with it.
+    // Nor is a task that waits for its client: nothing runs meanwhile.
     app.tasks.leave(Leave::Waiting);
-    // Streams that stay open end with their last event; who comes back finds another worker.
+    // Streams that stay open end with their last event; who comes back finds another worker. Questions on them fail, because clients
+    // may take longer to answer than the drain may take.
     app.streams.end();
     let finished = || seat.in_flight() == 0 && app.unfinished() == 0;
     let mut stopped = None;

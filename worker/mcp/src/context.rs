@@ -108,6 +108,20 @@ impl Question {
     pub fn to_json(&self) -> Value {
         json!({ "method": self.method(), "params": self.params() })
     }
+
+    /// Reads what [`to_json`](Self::to_json) made; `None` for anything else.
+    pub fn of_json(request: &Value) -> Option<Self> {
+        let params = request.get("params")?;
+        match request.get("method")?.as_str()? {
+            "elicitation/create" => {
+                let message = params.get("message")?.as_str()?.to_owned();
+                Some(Self::Elicit { message, schema: params.get("requestedSchema")?.clone() })
+            }
+            "sampling/createMessage" => Some(Self::Sample(params.clone())),
+            "roots/list" => Some(Self::Roots),
+            _ => None,
+        }
+    }
 }
 
 /// Questions under their keys, in the order they were asked.
@@ -184,6 +198,12 @@ pub enum Unanswered {
     /// The answers cannot be received now.
     #[error("answers of clients cannot be received now")]
     Unavailable,
+    /// So many questions to clients are open in this process that it asks nothing more.
+    #[error("{0} questions to clients are open in this worker already, which is its limit")]
+    TooMany(usize),
+    /// This process ends, and waits for no client.
+    #[error("the server stops; nothing was done")]
+    Stopping,
 }
 
 impl Unanswered {

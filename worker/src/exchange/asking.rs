@@ -21,9 +21,10 @@ use task_mcp_tools::check_answer;
 use tokio::time::Instant;
 
 use super::context::notification;
-use super::desk::Desk;
+use super::desk::{Desk, QUESTIONS_MAX};
 use super::mailbox::Mailbox;
 use super::outlet::{Emission, Outlet};
+use super::streams::Streams;
 use crate::app::App;
 use crate::sessions::{Session, Terms};
 
@@ -34,17 +35,30 @@ const KEPT: Duration = Duration::from_secs(60);
 pub(crate) struct SessionAsking {
     mailbox: Arc<dyn Mailbox>,
     desk: Arc<Desk>,
+    /// Tells when the process ends.
+    streams: Streams,
     /// How long the client may take (`tools.ask_timeout_s`).
     limit: Duration,
 }
 
 impl SessionAsking {
-    pub(crate) fn new(mailbox: Arc<dyn Mailbox>, desk: &Arc<Desk>, limit: Duration) -> Self {
-        Self { mailbox, desk: Arc::clone(desk), limit }
+    pub(crate) fn new(mailbox: Arc<dyn Mailbox>, desk: &Arc<Desk>, streams: &Streams, limit: Duration) -> Self {
+        Self { mailbox, desk: Arc::clone(desk), streams: streams.clone(), limit }
     }
 
-    /// Sends the questions and waits for all answers.
+    /// Sends the questions and waits for all answers. A process that takes leave waits for no client: nothing is done before it has
+    /// answered, so its call can be made again at another process.
     pub(crate) async fn ask(&self, questions: &Questions, outlet: &Outlet) -> Result<Answers, Unanswered> {
+        tokio::select! {
+            biased;
+            () = self.streams.ending() => Err(Unanswered::Stopping),
+            answers = self.answers(questions, outlet) => answers,
+        }
+    }
+
+    async fn answers(&self, questions: &Questions, outlet: &Outlet) -> Result<Answers, Unanswered> {
+        let count = u32::try_from(questions.iter().count()).unwrap_or(u32::MAX);
+        let _open = self.desk.questions.try_acquire_many(count).map_err(|_| Unanswered::TooMany(QUESTIONS_MAX))?;
         let deadline = Instant::now() + self.limit;
         let mut open = Open { asking: self, outlet, ids: Vec::new() };
         for (_, question) in questions.iter() {

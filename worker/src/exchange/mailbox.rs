@@ -10,9 +10,10 @@ use task_mcp_mcp::{ContextFuture, Unanswered};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Questions of one process that may be open at the same time: each is held by a call that runs, whose number has a limit for each
-/// tool.
-const OPEN_MAX: usize = 4_096;
+use super::desk::QUESTIONS_MAX;
+
+/// Questions that may be open at the same time: as many as the process may have in all.
+const OPEN_MAX: usize = QUESTIONS_MAX;
 
 /// Gives questions their ids, and hands out the answers that arrive under them.
 pub(crate) trait Mailbox: Send + Sync {

@@ -168,7 +168,7 @@ fn asking(
                 Some(own) => Arc::clone(own) as _,
                 None => Arc::new(SharedMailbox::new(app, session)),
             };
-            Asking::Session(SessionAsking::new(mailbox, &app.desk, app.live.load().limits.ask_timeout))
+            Asking::Session(SessionAsking::new(mailbox, &app.desk, &app.streams, app.live.load().limits.ask_timeout))
         }
         (Era::Legacy, _) => Asking::Never,
     })

@@ -5,9 +5,11 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 use task_mcp_mcp::{Answers, CallContext, Capability, Change, LogLevel, NoChunks, Nobody, Questions};
 
+use crate::executor::no_place_again;
 use crate::idempotency::IdempotencyKey;
 use crate::patience::Patience;
 use crate::principal::Principal;
+use crate::slots::Seat;
 use crate::stop::Stop;
 
 /// What the executor and a tool know of the call they serve. Cloning is cheap.
@@ -19,6 +21,8 @@ pub struct Call {
     context: Arc<dyn CallContext>,
     /// How long it may take, if that is limited: the time in which its client is asked, or reads a piece, does not count.
     patience: Option<Arc<Patience>>,
+    /// Its place among the calls of its tool, unless it is a task, which looks after its own.
+    seat: Option<Arc<Seat>>,
     /// Whether others get the same result: then nobody can be asked.
     together: bool,
 }
@@ -33,7 +37,7 @@ impl Call {
     /// A call of this principal, without idempotency key, whose client hears nothing but its result.
     pub fn new(principal: Principal) -> Self {
         static NOBODY: LazyLock<Arc<dyn CallContext>> = LazyLock::new(|| Arc::new(Nobody));
-        Self { principal, idempotency: None, context: Arc::clone(&NOBODY), patience: None, together: false }
+        Self { principal, idempotency: None, context: Arc::clone(&NOBODY), patience: None, seat: None, together: false }
     }
 
     /// The same under an idempotency key.
@@ -73,8 +77,22 @@ impl Call {
             // The executor runs the tool again for this caller alone.
             return Err(Stop::NeedsInput { about: about.to_owned(), questions: questions.clone() });
         }
-        let _stopped = self.patience.as_deref().map(Patience::stop);
-        Ok(self.context.ask(about, questions).await?)
+        let mut asking = self.context.ask(about, questions);
+        let answers = tokio::select! {
+            biased;
+            // Who has answered before is not waited for.
+            answers = &mut asking => return Ok(answers?),
+            () = std::future::ready(()) => {
+                let _stopped = self.patience.as_deref().map(Patience::stop);
+                // Clients may take their time, and however many of them do, others can call.
+                self.seat.iter().for_each(|seat| seat.leave());
+                asking.await?
+            }
+        };
+        match &self.seat {
+            Some(seat) if !seat.take_again().await => Err(no_place_again(seat.limit).into()),
+            _ => Ok(answers),
+        }
     }
 
     /// Sends a piece of a large result; see [`CallContext::chunk`].
@@ -108,6 +126,12 @@ impl Call {
     /// The same, limited in time.
     pub(crate) fn within(mut self, patience: &Arc<Patience>) -> Self {
         self.patience = Some(Arc::clone(patience));
+        self
+    }
+
+    /// The same, in a place that it leaves to others while its client is asked.
+    pub(crate) fn at(mut self, seat: &Arc<Seat>) -> Self {
+        self.seat = Some(Arc::clone(seat));
         self
     }
 

@@ -73,6 +73,12 @@ impl From<Unanswered> for Stop {
         }
         match unanswered {
             Unanswered::NotYet { about, questions } => Self::NeedsInput { about, questions },
+            ends @ Unanswered::Stopping => {
+                ToolError::new(code::UNANSWERABLE, ends.to_string()).with_hint("call again").into()
+            }
+            full @ Unanswered::TooMany(_) => ToolError::new(code::UNANSWERABLE, full.to_string())
+                .with_hint("call again in a moment; nothing was done")
+                .into(),
             other => ToolError::new(code::UNANSWERABLE, other.to_string())
                 .with_hint("call again when the client can answer")
                 .into(),

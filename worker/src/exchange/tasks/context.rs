@@ -1,7 +1,5 @@
 //! A task's side of its client, which is not there: it asks after the task, and finds there what it is to know.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use serde_json::Value;
 use task_mcp_mcp::{
     Answers, CallContext, Change, ClientCapabilities, ContextFuture, LogLevel, NoChunks, Questions, Unanswered,
@@ -33,7 +31,7 @@ pub(super) struct TaskContext {
     /// Nobody waits for what the run comes to.
     is_given_up: watch::Sender<bool>,
     /// Questions that are waited for.
-    waiting: AtomicUsize,
+    waiting: watch::Sender<usize>,
 }
 
 impl TaskContext {
@@ -48,7 +46,7 @@ impl TaskContext {
             message: watch::Sender::new(String::new()),
             seen: watch::Sender::new(None),
             is_given_up: watch::Sender::new(false),
-            waiting: AtomicUsize::new(0),
+            waiting: watch::Sender::new(0),
         }
     }
 
@@ -68,7 +66,13 @@ impl TaskContext {
 
     /// Whether it does nothing but wait for its client.
     pub(super) fn waits(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        *self.waiting.borrow() > 0
+    }
+
+    /// Returns when it does.
+    pub(super) async fn begins_to_wait(&self) {
+        // It lives as long as this context.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
     }
 
     async fn answered(&self, about: &str, questions: &Questions) -> Result<Answers, Unanswered> {
@@ -136,7 +140,7 @@ struct Waiting<'a>(&'a TaskContext);
 
 impl<'a> Waiting<'a> {
     fn begin(context: &'a TaskContext) -> Self {
-        context.waiting.fetch_add(1, Ordering::AcqRel);
+        context.waiting.send_modify(|waiting| *waiting += 1);
         context.turn.leave();
         Self(context)
     }
@@ -144,7 +148,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.waiting.send_modify(|waiting| *waiting -= 1);
     }
 }
 

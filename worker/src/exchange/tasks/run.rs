@@ -4,6 +4,9 @@
 //! has not begun, or waits for its client is dropped then. A write that has begun goes on: it is told that it is given up
 //! ([`Call::cancelled`](task_mcp_tools::Call::cancelled), its questions fail), and its task ends with what it came to, or as cancelled
 //! if it says that nothing was done.
+//!
+//! Nothing runs while a task waits for its client, so a worker that leaves does not wait for it: another worker takes it over, or, if it
+//! cannot be run again, it fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,17 +61,20 @@ async fn run(app: &App, owner: &str, task: &Task, work: &Work, turn: &Turn) -> E
         .with_context(Arc::clone(&context) as _);
     let mut watcher = Watcher::new(&app.state, owner, &task.id, &context, app.tasks.leaves());
     let mut execution = Box::pin(app.executor.execute_task(&call, turn, &work.arguments));
-    let mut is_given_up = false;
+    let (mut is_given_up, mut is_stopped, mut left) = (false, false, Leave::Stay);
     loop {
         let news = tokio::select! {
             biased;
             Answer { outcome, .. } = &mut execution => {
                 return match outcome {
+                    Err(stop) if is_stopped && app.executor.did_nothing(turn, &stop) => stopped(),
                     Err(stop) if is_given_up && app.executor.did_nothing(turn, &stop) => End::Cancelled,
                     outcome => ended(outcome),
                 };
             }
             news = watcher.next() => news,
+            // Of one that asks while its worker leaves.
+            () = context.begins_to_wait(), if left != Leave::Stay && !is_stopped => News::Leaves(left),
         };
         let can_be_dropped = app.executor.is_read_only(&work.tool) || !turn.has_begun();
         match news {
@@ -85,17 +91,31 @@ async fn run(app: &App, owner: &str, task: &Task, work: &Work, turn: &Turn) -> E
             }
             News::Leaves(Leave::Stay) => {}
             News::Leaves(leave) => {
-                let waits = context.waits() || !turn.has_begun();
-                if work.resumes && waits {
+                left = leave;
+                let waits = context.waits();
+                if work.resumes && (waits || !turn.has_begun()) {
                     context.give_up();
                     return End::HandedOver;
+                }
+                if waits && can_be_dropped {
+                    return stopped();
                 }
                 if leave == Leave::Everything {
                     return cut(work, can_be_dropped);
                 }
+                if waits {
+                    // Its question fails, and it ends by itself.
+                    context.give_up();
+                    is_stopped = true;
+                }
             }
         }
     }
+}
+
+/// What becomes of a task that waits for its client when its worker leaves.
+fn stopped() -> End {
+    End::Failed(RpcError::internal("the server stopped while the task waited for its client; call again"))
 }
 
 /// What becomes of a task that is still running when its worker ends.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 pub(crate) enum Leave {
     /// None.
     Stay,
-    /// Those that only wait for their client, if another worker can take them over.
+    /// Those that only wait for their client, and those that have not begun if another worker can take them over.
     Waiting,
     /// All.
     Everything,

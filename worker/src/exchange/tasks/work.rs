@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use task_mcp_mcp::{Answers, ClientCapabilities, Questions, RpcError};
+use task_mcp_mcp::{Answers, ClientCapabilities, Question, Questions, RpcError};
 use task_mcp_state::{Task, TaskStatus};
-use task_mcp_tools::{IdempotencyKey, Principal, Scopes};
+use task_mcp_tools::{IdempotencyKey, Principal, Scopes, check_answer};
 
 use super::owner;
 use crate::exchange::client::Client;
@@ -154,7 +154,7 @@ impl Work {
 
     /// All answers to these questions; `None` as long as one is missing.
     pub(super) fn answers(&self, about: &str, questions: &Questions) -> Option<Answers> {
-        let answer = |(name, question): (&str, &task_mcp_mcp::Question)| {
+        let answer = |(name, question): (&str, &Question)| {
             let answer = self.find(about, name, &question.to_json())?.answer.clone()?;
             Some((name.to_owned(), answer))
         };
@@ -171,7 +171,7 @@ impl Work {
             let Some(answer) = answers.get(&asked.key) else { continue };
             if let Some(problem) = problem(&asked.request, answer) {
                 let field = format!("params.inputResponses[{}]", Value::from(asked.key.as_str()));
-                return Err(RpcError::invalid_params(format!("the field `{field}` {problem}")));
+                return Err(RpcError::invalid_params(format!("the field `{field}`: {problem}")));
             }
             taken.push((index, answer.clone()));
         }
@@ -211,24 +211,11 @@ impl Work {
     }
 }
 
-/// What is wrong with an answer; `None` if it has the form of one (specification 2026-07-28, `ElicitResult`, `CreateMessageResult`,
-/// `ListRootsResult`).
-fn problem(request: &Value, answer: &Value) -> Option<&'static str> {
-    let Some(fields) = answer.as_object() else { return Some("must be an object") };
-    let is_object_or_missing = |name: &str| fields.get(name).is_none_or(Value::is_object);
-    match request.get("method").and_then(Value::as_str) {
-        Some("elicitation/create") => {
-            let action = fields.get("action").and_then(Value::as_str).unwrap_or_default();
-            if !["accept", "decline", "cancel"].contains(&action) {
-                return Some("must have an `action`: accept, decline or cancel");
-            }
-            (!is_object_or_missing("content")).then_some("has a `content` that is no object")
-        }
-        Some("sampling/createMessage") => {
-            let has_role = fields.get("role").is_some_and(Value::is_string);
-            (!has_role || !fields.contains_key("content")).then_some("must have `role` and `content`")
-        }
-        _ => (!fields.get("roots").is_some_and(Value::is_array)).then_some("must have a list `roots`"),
+/// What is wrong with an answer; `None` if it is one to that request.
+fn problem(request: &Value, answer: &Value) -> Option<String> {
+    match Question::of_json(request) {
+        Some(question) => check_answer(&question, answer).err(),
+        None => Some("its question cannot be read any more: the fault is the server's".to_owned()),
     }
 }
 

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub(crate) use self::refusals::no_place_again;
 pub use self::task::Turn;
 use arc_swap::ArcSwap;
 use task_mcp_cache::{Cache, Key};

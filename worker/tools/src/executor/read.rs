@@ -14,16 +14,18 @@ use super::{Executor, refusals};
 use crate::error::{ToolError, code};
 use crate::panics::Panicked;
 use crate::patience::Patience;
+use crate::slots::Seat;
 use crate::stop::Stop;
 
 impl Executor {
     /// Runs the tool for this caller alone: when the caller leaves, it ends.
     pub(super) async fn read(&self, admitted: Admitted) -> Result<CallResult, Stop> {
         let Admitted { entry, call, arguments, limits } = admitted;
-        let _slot = entry.slots.take(limits.concurrency).ok_or_else(|| refusals::busy(limits.concurrency))?;
+        let seat = Seat::take(&entry.slots, limits.concurrency, limits.deadline);
+        let seat = seat.ok_or_else(|| refusals::busy(limits.concurrency))?;
         let _counted = self.0.metrics.running(entry.index);
         let patience = Arc::new(Patience::new(limits.deadline));
-        let call = call.within(&patience);
+        let call = call.within(&patience).at(&seat);
         match patience.timeout(Self::ran(&entry, &call, arguments)).await {
             Some(Ok(outcome)) => within(fragments(outcome?), limits.response_bytes),
             Some(Err(Panicked)) => Err(self.panicked(&entry).into()),

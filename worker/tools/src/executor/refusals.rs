@@ -21,6 +21,12 @@ pub(super) fn busy(limit: usize) -> ToolError {
     ToolError::new(code::OVERLOADED, message).with_hint("try again in a moment; nothing was done")
 }
 
+/// One that was asked away from its place.
+pub(crate) fn no_place_again(limit: usize) -> ToolError {
+    let message = format!("{limit} other calls of this tool run now that the client has answered (tools.concurrency)");
+    ToolError::new(code::UNANSWERABLE, message).with_hint("call again in a moment; nothing was done")
+}
+
 pub(super) fn shutting_down(read_only: bool) -> ToolError {
     let (message, hint) = if read_only {
         ("the server stops and the call was not finished in time", "send it again")

@@ -1,9 +1,9 @@
 //! Calls that have become tasks. They wait for their turn where other calls are refused, because nobody waits at the other end of a
 //! connection; they have no deadline but the end of the task, and their results are not shared over the cache.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Answer, Executor, refusals};
 use crate::call::Call;
@@ -11,12 +11,9 @@ use crate::error::code;
 use crate::panics::{Guarded, Panicked, guarded};
 use crate::patience::Patience;
 use crate::registry::Entry;
-use crate::slots::Slot;
+use crate::slots::Place;
 use crate::stop::Stop;
 use crate::tool::Aftermath;
-
-/// How often one who waits for its turn looks whether it has come.
-const TURN_POLL: Duration = Duration::from_millis(50);
 
 /// The turn of one task: one of the places that calls of its tool share (`tools.concurrency`). A task that waits for its client leaves
 /// it to others meanwhile. Cloning shares it.
@@ -26,7 +23,7 @@ pub struct Turn(Arc<Inner>);
 struct Inner {
     executor: Executor,
     entry: Arc<Entry>,
-    slot: Mutex<Option<Slot>>,
+    place: Place,
     has_begun: AtomicBool,
 }
 
@@ -39,31 +36,17 @@ impl std::fmt::Debug for Turn {
 impl Turn {
     /// Waits until there is a place.
     pub async fn take(&self) {
-        while !self.try_take() {
-            tokio::time::sleep(TURN_POLL).await;
-        }
+        self.0.place.take(|| self.0.executor.0.limits.load().concurrency).await;
     }
 
     /// Leaves the place to others.
     pub fn leave(&self) {
-        self.lock().take();
+        self.0.place.leave();
     }
 
     /// Whether the tool has been run, or is.
     pub fn has_begun(&self) -> bool {
         self.0.has_begun.load(Ordering::Acquire)
-    }
-
-    fn try_take(&self) -> bool {
-        let mut slot = self.lock();
-        if slot.is_none() {
-            *slot = self.0.entry.slots.take(self.0.executor.0.limits.load().concurrency);
-        }
-        slot.is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Slot>> {
-        self.0.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,8 +81,8 @@ impl Executor {
         let entry = Arc::clone(self.0.registry.get(name)?);
         Some(Turn(Arc::new(Inner {
             executor: self.clone(),
+            place: Place::among(&entry.slots),
             entry,
-            slot: Mutex::default(),
             has_begun: AtomicBool::new(false),
         })))
     }

@@ -7,9 +7,9 @@ use task_mcp_mcp::CallResult;
 
 use super::outcome::fragments;
 use super::path::Admitted;
-use super::{Answer, Executor, refusals};
+use super::{Answer, Executor, Limits, refusals};
 use crate::panics::Panicked;
-use crate::slots::Slot;
+use crate::slots::{Seat, Slot};
 use crate::stop::Stop;
 use crate::tool::Aftermath;
 use crate::touched;
@@ -25,11 +25,12 @@ impl Executor {
     /// Runs the tool as a task of its own: a caller that leaves takes its request along, but not the write. There is no deadline
     /// either: who waits learns what became of it.
     pub(super) async fn write(&self, admitted: Admitted) -> Answer {
-        let limit = admitted.limits.concurrency;
-        let Some(slot) = admitted.entry.slots.take(limit) else {
-            return refusals::busy(limit).into();
+        let Limits { concurrency, deadline, .. } = admitted.limits;
+        let Some(seat) = Seat::take(&admitted.entry.slots, concurrency, deadline) else {
+            return refusals::busy(concurrency).into();
         };
-        self.write_in_turn(admitted, slot).await
+        let admitted = Admitted { call: admitted.call.at(&seat), ..admitted };
+        self.write_in_turn(admitted, seat).await
     }
 
     /// The same with what is kept as its place for as long as it runs.

@@ -63,7 +63,9 @@ fn what_is_partly_answered_keeps_the_rest_open_and_no_key_means_two_questions() 
 #[test]
 fn what_is_no_answer_is_refused_and_changes_nothing() {
     let mut work = work();
-    let all = Questions::one("e", form("x")).and("s", Question::Sample(json!({}))).and("r", Question::Roots);
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    let elicit = Question::Elicit { message: "x".into(), schema };
+    let all = Questions::one("e", elicit).and("s", Question::Sample(json!({}))).and("r", Question::Roots);
     work.ask("x", &all).unwrap();
     let before = work.clone();
     for (bad, word) in [
@@ -71,16 +73,20 @@ fn what_is_no_answer_is_refused_and_changes_nothing() {
         (json!({ "e": {} }), "action"),
         (json!({ "e": { "action": "maybe" } }), "action"),
         (json!({ "e": { "action": "accept", "content": [] } }), "content"),
+        (json!({ "e": { "action": "accept" } }), "[\"e\"]`: the field `content`"),
+        (json!({ "e": { "action": "accept", "content": { "n": "many" } } }), "[\"e\"]`: the field `content.n`"),
         (json!({ "s": { "content": {} } }), "role"),
+        (json!({ "s": { "role": "assistant", "content": { "type": "text" } } }), "model"),
         (json!({ "r": { "roots": {} } }), "roots"),
+        (json!({ "r": { "roots": ["file:///a"] } }), "uri"),
         (json!({ "e": { "action": "cancel" }, "r": 5 }), "object"),
     ] {
         let error = work.take_answers(&answers(bad.clone())).unwrap_err();
         assert!(error.code == -32602 && error.message.contains(word), "{bad}: {error}");
         assert_eq!(work, before);
     }
-    let good =
-        json!({ "e": { "action": "cancel" }, "s": { "role": "assistant", "content": {} }, "r": { "roots": [] } });
+    let said = json!({ "role": "assistant", "model": "m", "content": { "type": "text", "text": "x" } });
+    let good = json!({ "e": { "action": "accept", "content": { "n": 1 } }, "s": said, "r": { "roots": [] } });
     assert_eq!(work.take_answers(&answers(good)).unwrap(), 3);
 }
 

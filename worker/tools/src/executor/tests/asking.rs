@@ -11,6 +11,8 @@ use super::*;
 #[derive(Default)]
 struct Client {
     answer: Option<&'static str>,
+    /// It answers "later" when this turns true.
+    later: watch::Sender<bool>,
     asked: AtomicUsize,
     undone: AtomicUsize,
     about: Mutex<String>,
@@ -31,6 +33,10 @@ impl CallContext for Client {
         Box::pin(async move {
             match self.answer {
                 Some("bad") => Err(Unanswered::Invalid("no answer".to_owned())),
+                Some("later") => {
+                    self.later.subscribe().wait_for(|now| *now).await.unwrap();
+                    Ok(Answers::from([("key".to_owned(), json!("late"))]))
+                }
                 Some("slow") => {
                     tokio::time::sleep(LIMITS.deadline * 5).await;
                     Ok(Answers::from([("key".to_owned(), json!("slow"))]))
@@ -114,4 +120,59 @@ async fn the_time_in_which_its_client_is_asked_is_not_the_reads() {
         let outcome = world.executor.execute(&asking(&answering(Some("slow"))), tool, ASK).await.outcome;
         assert!(outcome.is_ok(), "{tool}: {outcome:?}");
     }
+}
+
+/// As many calls as may run at the same time, all of which wait for their client.
+async fn all_asking(world: &World, tool: &'static str, client: &Arc<Client>) -> Vec<tokio::task::JoinHandle<Answer>> {
+    let calls: Vec<_> = (0..LIMITS.concurrency)
+        .map(|_| {
+            let (executor, call) = (world.executor.clone(), asking(client));
+            tokio::spawn(async move { executor.execute(&call, tool, ASK).await })
+        })
+        .collect();
+    while client.asked.load(Ordering::Acquire) < LIMITS.concurrency {
+        tokio::task::yield_now().await;
+    }
+    calls
+}
+
+async fn full(world: &World, tool: &str) -> Vec<Turn> {
+    let turns: Vec<Turn> = (0..LIMITS.concurrency).map(|_| world.executor.turn(tool).unwrap()).collect();
+    for turn in &turns {
+        tokio::time::timeout(LIMITS.deadline * 9, turn.take()).await.expect("there is a place");
+    }
+    turns
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_client_leaves_its_place_to_others_and_takes_one_again() {
+    for tool in ["probe.read", "probe.write"] {
+        let (world, client) = (World::new(), answering(Some("later")));
+        let calls = all_asking(&world, tool, &client).await;
+        let others = full(&world, tool).await;
+        client.later.send_replace(true);
+        tokio::time::sleep(LIMITS.deadline / 2).await;
+        assert!(calls.iter().all(|call| !call.is_finished()), "{tool}: all places are taken");
+        drop(others);
+        for call in calls {
+            let outcome = call.await.unwrap().outcome;
+            assert!(outcome.is_ok(), "{tool}: {outcome:?}");
+        }
+        full(&world, tool).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_finds_no_place_again_ends_in_time_and_has_done_nothing() {
+    let (world, client) = (World::new(), answering(Some("later")));
+    let calls = all_asking(&world, "probe.write", &client).await;
+    let _others = full(&world, "probe.write").await;
+    client.later.send_replace(true);
+    for call in calls {
+        let error = call.await.unwrap().outcome.unwrap_err().into_error();
+        assert_eq!(error.code, crate::code::UNANSWERABLE, "{error:?}");
+        assert!(error.message.contains("tools.concurrency"), "{error:?}");
+    }
+    assert_eq!(client.undone.load(Ordering::Acquire), LIMITS.concurrency);
+    assert_eq!(world.runs.seen(), (LIMITS.concurrency, 0));
 }
