@@ -63,6 +63,24 @@ fn a_broken_stream_goes_on_at_whatever_worker_its_client_comes_back_to() {
 }
 
 #[test]
+fn of_two_connections_that_fetch_one_stream_the_later_one_gets_it() {
+    let tree = Tree::new();
+    let server = server(&tree, 2);
+    let session = Session::open(&server, None);
+    let arguments = json!({"count": 40, "ms": 100});
+    let mut events = Events::open(&server, &call(&session, &json!(1), arguments));
+    let last = events.next().unwrap().id.unwrap();
+    drop(events);
+    let mut first = Events::open(&server, &get(&session, &last));
+    assert_eq!(message(&first.next().unwrap())["params"]["progress"], 1.0);
+    let second = fetch(&server, &session, &last);
+    let told: Vec<Event> = std::iter::from_fn(|| first.next()).collect();
+    let has_answer = |events: &[Event]| events.iter().any(|event| message(event)["id"] == 1);
+    assert!(!has_answer(&told), "the earlier one ends before the answer: {} events", told.len());
+    assert!(has_answer(&second) && second.len() == 41, "{} events", second.len());
+}
+
+#[test]
 fn a_call_gives_its_connection_back_and_its_answer_is_fetched() {
     let tree = Tree::new();
     let server = server(&tree, 2);

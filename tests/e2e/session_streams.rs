@@ -34,6 +34,20 @@ fn change(server: &Server, what: &str) {
     assert_eq!(server.send(&modern_call("test_tell", json!({"change": what}))).status, 200);
 }
 
+/// So many streams of a session, all of which have said that they are there, the eldest first.
+fn by_age(server: &Server, session: &Session<'_>, count: usize) -> Vec<Events> {
+    let open = |_| {
+        let mut events = Events::open(server, &get(session));
+        // Its number: those of one millisecond have no other order.
+        let id = events.next().and_then(|event| event.id).expect("an event with an id");
+        let number = id.strip_prefix('u').and_then(|id| id.split_once('.')).expect("the id of a stream").0;
+        (u128::from_str_radix(number, 16).expect("a number"), events)
+    };
+    let mut streams: Vec<(u128, Events)> = (0..count).map(open).collect();
+    streams.sort_by_key(|(number, _)| *number);
+    streams.into_iter().map(|(_, events)| events).collect()
+}
+
 /// What comes until nothing has come for this long.
 fn heard(events: &mut Events, quiet: Duration) -> Vec<Value> {
     let mut all = Vec::new();
@@ -50,22 +64,47 @@ fn of_several_streams_of_a_session_one_speaks_whatever_becomes_of_the_others() {
     let tree = Tree::new();
     let server = server(&tree, 3);
     let session = Session::open(&server, None);
-    let open = |_| {
-        // Two of one millisecond have no order.
-        thread::sleep(Duration::from_millis(2));
-        Events::open(&server, &get(&session))
-    };
-    let mut streams: Vec<Events> = (0..6).map(open).collect();
+    let mut streams = by_age(&server, &session, 6);
     let quiet = Duration::from_millis(600);
     for _ in 0..3 {
-        thread::sleep(Duration::from_millis(400));
         change(&server, "tools");
         let told: Vec<usize> = streams.iter_mut().map(|stream| heard(stream, quiet).len()).collect();
         assert_eq!(told.iter().sum::<usize>(), 1, "one message on one stream: {told:?}");
         let speaker = told.iter().position(|count| *count == 1).unwrap();
         assert_eq!(speaker, streams.len() - 1, "the youngest");
         streams.pop();
+        // Who takes over tells everything: nobody knows what was told last.
+        let next = streams.last_mut().unwrap();
+        assert_eq!(next.message()["method"], "notifications/tools/list_changed");
+        heard(next, quiet);
     }
+}
+
+#[test]
+fn what_a_killed_worker_did_not_tell_is_told_by_whoever_takes_over() {
+    let tree = Tree::new();
+    let server = server(&tree, 2);
+    // Which worker has a stream is seen when it is killed: until it is the one of the speaker, and another stream lives on.
+    for _ in 0..20 {
+        let session = Session::open(&server, None);
+        let mut streams = by_age(&server, &session, 6);
+        let victim = server.kill_worker();
+        change(&server, "tools");
+        // Far below the time after which another takes over.
+        let is_dead = |stream: &mut Events| stream.next_within(Duration::from_millis(200)) == Some(None);
+        let mut speaker = streams.pop().unwrap();
+        let was_speaker = is_dead(&mut speaker);
+        let mut alive: Vec<Events> = Vec::new();
+        if was_speaker {
+            alive.extend(streams.into_iter().filter_map(|mut stream| (!is_dead(&mut stream)).then_some(stream)));
+        }
+        if let Some(next) = alive.last_mut() {
+            assert_eq!(next.message()["method"], "notifications/tools/list_changed");
+            return;
+        }
+        server.wait_workers(2, &[victim]);
+    }
+    panic!("no worker had the speaker and not all the others");
 }
 
 #[test]

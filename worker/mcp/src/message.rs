@@ -80,8 +80,9 @@ impl<'a> Message<'a> {
         let envelope: Envelope<'a> = match serde_json::from_str(body) {
             Ok(envelope) => envelope,
             Err(error) => {
-                let message = format!("the body must be one JSON-RPC 2.0 object: {error}");
-                return Err(parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, &message)));
+                // What serde says of it holds the client's text, as long as that is.
+                let message = "the body must be one JSON-RPC 2.0 object, each field of which is there once";
+                return Err(parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, message)));
             }
         };
         let id = envelope.id.filter(|id| is_request_id(id.get())).map(RequestId);
