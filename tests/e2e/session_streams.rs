@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -141,24 +140,21 @@ fn every_listener_hears_over_all_workers_and_two_instances_and_edits_by_hand_too
         // The stream of a session may be at another instance than the one that began it.
         listeners.push(Events::open(other, &get(session)));
     }
-    // Subscribers over Redis are heard as soon as the admin processes have joined.
-    let settled = Duration::from_millis(1_500);
-    for listener in &mut listeners {
-        heard(listener, settled / 10);
+    // Who listens over Redis hears as soon as the admin processes have joined: until then it is said again.
+    for server in &servers {
+        eventually(Duration::from_secs(20), "everybody hears", || {
+            change(server, "tools");
+            let heard = |listener: &mut Events| heard(listener, Duration::from_millis(150));
+            let hear = listeners.iter_mut().filter_map(|listener| (!heard(listener).is_empty()).then_some(()));
+            (hear.count() == 14).then_some(())
+        });
     }
-    thread::sleep(settled);
-    for listener in &mut listeners {
-        heard(listener, Duration::from_millis(100));
-    }
+    let told = |listener: &mut Events, method: &str| while listener.message()["method"] != method {};
     change(&servers[0], "tools");
-    for (at, listener) in listeners.iter_mut().enumerate() {
-        assert_eq!(listener.message()["method"], "notifications/tools/list_changed", "listener {at}");
-    }
+    listeners.iter_mut().for_each(|listener| told(listener, "notifications/tools/list_changed"));
     // Each instance has a watcher of the shared tree.
     shared.tree().write("openspec/changes/by-hand/proposal.md", "# By hand\n");
-    for (at, listener) in listeners.iter_mut().enumerate() {
-        assert_eq!(listener.message()["method"], "notifications/resources/list_changed", "listener {at}");
-    }
+    listeners.iter_mut().for_each(|listener| told(listener, "notifications/resources/list_changed"));
 }
 
 #[test]
@@ -168,24 +164,24 @@ fn who_reads_too_slowly_is_cut_and_nobody_else_notices() {
         Server::build(tree.root()).fixture().set("server.workers", 1).set("limits.stream_buffer_bytes", 65_536).start();
     let mut reader = listen(&server, 1, json!({"toolsListChanged": true}));
     let params = json!({
-        "name": "test_tell", "arguments": {"count": 4, "bytes": 100_000},
+        "name": "test_tell", "arguments": {"count": 2_000, "bytes": 10_000},
         "_meta": {
             "progressToken": 1,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {},
         },
     });
-    // One message alone is more than may wait.
+    // More than the sockets of both sides take for a client that reads nothing but the head.
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
     let request = Request::post_json("/mcp", body.to_string())
         .header("MCP-Protocol-Version", "2026-07-28")
         .header("Mcp-Method", "tools/call")
         .header("Mcp-Name", "test_tell");
-    let cut = Events::try_open(&server, &request);
-    assert!(cut.is_none_or(|mut events| events.rest().iter().all(|message| message.get("result").is_none())));
-    eventually(Duration::from_secs(5), "the cut is counted", || {
+    let mut cut = Events::open(&server, &request);
+    eventually(Duration::from_secs(20), "the cut is counted", || {
         (server.try_metrics()?.sum("task_mcp_streams_cut_total", &[]) >= 1.0).then_some(())
     });
+    assert!(cut.rest().iter().all(|message| message.get("result").is_none()), "it has no answer");
     change(&server, "tools");
     assert_eq!(reader.message()["method"], "notifications/tools/list_changed");
 }
@@ -221,7 +217,8 @@ fn a_drain_ends_every_stream_with_its_last_word_and_waits_for_none() {
     // They come back, and find somebody.
     let mut again = listen(&server, 1, json!({"toolsListChanged": true}));
     let mut stream = Events::open(&server, &get(&sessions[0]));
-    thread::sleep(Duration::from_millis(300));
+    // Its first event says that it listens.
+    assert!(stream.next().is_some_and(|event| event.data.is_empty()));
     change(&server, "tools");
     assert_eq!(again.message()["method"], "notifications/tools/list_changed");
     assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
@@ -243,7 +240,7 @@ fn streams_of_a_killed_worker_end_and_another_serves_their_clients() {
     let mut stream = eventually(Duration::from_secs(5), "the session goes on", || {
         Events::try_open(&server, &get(&session)).filter(|events| events.status() == 200)
     });
-    thread::sleep(Duration::from_millis(300));
+    assert!(stream.next().is_some_and(|event| event.data.is_empty()), "it listens");
     change(&server, "tools");
     assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
 }

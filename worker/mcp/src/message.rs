@@ -80,9 +80,12 @@ impl<'a> Message<'a> {
         let envelope: Envelope<'a> = match serde_json::from_str(body) {
             Ok(envelope) => envelope,
             Err(error) => {
-                // What serde says of it holds the client's text, as long as that is.
-                let message = "the body must be one JSON-RPC 2.0 object, each field of which is there once";
-                return Err(parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, message)));
+                // Of an object, a field that is there twice. What is said of anything else holds the client's text, as long as that is.
+                let mut message = "the body must be one JSON-RPC 2.0 object".to_owned();
+                if body.trim_ascii_start().starts_with('{') {
+                    message.push_str(&format!(": {error}"));
+                }
+                return Err(parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, &message)));
             }
         };
         let id = envelope.id.filter(|id| is_request_id(id.get())).map(RequestId);
