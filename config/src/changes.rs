@@ -74,9 +74,20 @@ mod tests {
         other.admin.listen = "127.0.0.1:1".parse().unwrap();
         other.store.root = "/elsewhere".into();
         other.supervisor.runtime_dir = "/elsewhere".into();
+        (other.limits.streams_per_principal, other.limits.subscriptions, other.limits.stream_buffer_bytes) =
+            (1, 1, 70_000);
+        (other.state.task_ttl_s, other.state.event_ttl_s, other.tools.ask_timeout_s) = (1, 121, 1);
         let changes = Changes::between(&now, &other);
         let expected = Changes {
-            in_place: vec!["auth.tokens"],
+            in_place: vec![
+                "limits.streams_per_principal",
+                "limits.subscriptions",
+                "limits.stream_buffer_bytes",
+                "auth.tokens",
+                "state.task_ttl_s",
+                "state.event_ttl_s",
+                "tools.ask_timeout_s",
+            ],
             workers: vec!["limits.keep_alive_s"],
             admin: vec!["admin.listen"],
             all: vec!["store.root"],

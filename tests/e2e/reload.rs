@@ -32,7 +32,8 @@ fn what_can_change_in_place_does_in_every_process_and_no_process_is_replaced() {
     let before = control.status().pids();
     assert_eq!(server.send(&call(None)).status, 200);
     server.write_settings(
-        "auth.tokens = [\"a-token-of-sixteen-bytes\"]\nadmin.token = \"an-admin-token-of-sixteen\"\nlimits.body_bytes = 300\n",
+        "auth.tokens = [\"a-token-of-sixteen-bytes\"]\nadmin.token = \"an-admin-token-of-sixteen\"\nlimits.body_bytes = 300\n\
+         limits.subscriptions = 1\n",
     );
     assert_eq!(control.order("reload"), (true, "The settings are in force; 0 workers were replaced.".to_owned()));
     assert_eq!(control.status().pids(), before);

@@ -1,6 +1,6 @@
 //! Streams of legacy requests that broke: their calls go on, and what was said is fetched again, from any worker.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use task_mcp_bench::Request;
@@ -60,6 +60,24 @@ fn a_broken_stream_goes_on_at_whatever_worker_its_client_comes_back_to() {
         assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["told"]), (&json!(round), &json!(8)));
         assert_eq!(fetch(&server, &session, rest[0].id.as_ref().unwrap()).len(), rest.len() - 1, "and again");
     }
+}
+
+#[test]
+fn of_two_connections_that_fetch_one_stream_the_later_one_gets_it() {
+    let tree = Tree::new();
+    let server = server(&tree, 2);
+    let session = Session::open(&server, None);
+    let arguments = json!({"count": 40, "ms": 100});
+    let mut events = Events::open(&server, &call(&session, &json!(1), arguments));
+    let last = events.next().unwrap().id.unwrap();
+    drop(events);
+    let mut first = Events::open(&server, &get(&session, &last));
+    assert_eq!(message(&first.next().unwrap())["params"]["progress"], 1.0);
+    let second = fetch(&server, &session, &last);
+    let told: Vec<Event> = std::iter::from_fn(|| first.next()).collect();
+    let has_answer = |events: &[Event]| events.iter().any(|event| message(event)["id"] == 1);
+    assert!(!has_answer(&told), "the earlier one ends before the answer: {} events", told.len());
+    assert!(has_answer(&second) && second.len() == 41, "{} events", second.len());
 }
 
 #[test]
@@ -132,7 +150,9 @@ fn a_request_that_is_cancelled_at_any_worker_ends_without_an_answer() {
             let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
             let told = server.send(&of(&session, Request::post_json("/mcp", body.to_string())));
             assert_eq!(told.status, 202);
-            thread::sleep(Duration::from_millis(100));
+            if cancelled == &other {
+                assert_eq!(events.next_within(Duration::from_millis(100)), None, "another one is meant");
+            }
         }
         running(0.0);
         assert_eq!(events.rest(), Vec::<Value>::new(), "no answer is sent");

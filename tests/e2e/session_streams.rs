@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -34,6 +33,20 @@ fn change(server: &Server, what: &str) {
     assert_eq!(server.send(&modern_call("test_tell", json!({"change": what}))).status, 200);
 }
 
+/// So many streams of a session, all of which have said that they are there, the eldest first.
+fn by_age(server: &Server, session: &Session<'_>, count: usize) -> Vec<Events> {
+    let open = |_| {
+        let mut events = Events::open(server, &get(session));
+        // Its number: those of one millisecond have no other order.
+        let id = events.next().and_then(|event| event.id).expect("an event with an id");
+        let number = id.strip_prefix('u').and_then(|id| id.split_once('.')).expect("the id of a stream").0;
+        (u128::from_str_radix(number, 16).expect("a number"), events)
+    };
+    let mut streams: Vec<(u128, Events)> = (0..count).map(open).collect();
+    streams.sort_by_key(|(number, _)| *number);
+    streams.into_iter().map(|(_, events)| events).collect()
+}
+
 /// What comes until nothing has come for this long.
 fn heard(events: &mut Events, quiet: Duration) -> Vec<Value> {
     let mut all = Vec::new();
@@ -50,22 +63,47 @@ fn of_several_streams_of_a_session_one_speaks_whatever_becomes_of_the_others() {
     let tree = Tree::new();
     let server = server(&tree, 3);
     let session = Session::open(&server, None);
-    let open = |_| {
-        // Two of one millisecond have no order.
-        thread::sleep(Duration::from_millis(2));
-        Events::open(&server, &get(&session))
-    };
-    let mut streams: Vec<Events> = (0..6).map(open).collect();
+    let mut streams = by_age(&server, &session, 6);
     let quiet = Duration::from_millis(600);
     for _ in 0..3 {
-        thread::sleep(Duration::from_millis(400));
         change(&server, "tools");
         let told: Vec<usize> = streams.iter_mut().map(|stream| heard(stream, quiet).len()).collect();
         assert_eq!(told.iter().sum::<usize>(), 1, "one message on one stream: {told:?}");
         let speaker = told.iter().position(|count| *count == 1).unwrap();
         assert_eq!(speaker, streams.len() - 1, "the youngest");
         streams.pop();
+        // Who takes over tells everything: nobody knows what was told last.
+        let next = streams.last_mut().unwrap();
+        assert_eq!(next.message()["method"], "notifications/tools/list_changed");
+        heard(next, quiet);
     }
+}
+
+#[test]
+fn what_a_killed_worker_did_not_tell_is_told_by_whoever_takes_over() {
+    let tree = Tree::new();
+    let server = server(&tree, 2);
+    // Which worker has a stream is seen when it is killed: until it is the one of the speaker, and another stream lives on.
+    for _ in 0..20 {
+        let session = Session::open(&server, None);
+        let mut streams = by_age(&server, &session, 6);
+        let victim = server.kill_worker();
+        change(&server, "tools");
+        // Far below the time after which another takes over.
+        let is_dead = |stream: &mut Events| stream.next_within(Duration::from_millis(200)) == Some(None);
+        let mut speaker = streams.pop().unwrap();
+        let was_speaker = is_dead(&mut speaker);
+        let mut alive: Vec<Events> = Vec::new();
+        if was_speaker {
+            alive.extend(streams.into_iter().filter_map(|mut stream| (!is_dead(&mut stream)).then_some(stream)));
+        }
+        if let Some(next) = alive.last_mut() {
+            assert_eq!(next.message()["method"], "notifications/tools/list_changed");
+            return;
+        }
+        server.wait_workers(2, &[victim]);
+    }
+    panic!("no worker had the speaker and not all the others");
 }
 
 #[test]
@@ -102,24 +140,21 @@ fn every_listener_hears_over_all_workers_and_two_instances_and_edits_by_hand_too
         // The stream of a session may be at another instance than the one that began it.
         listeners.push(Events::open(other, &get(session)));
     }
-    // Subscribers over Redis are heard as soon as the admin processes have joined.
-    let settled = Duration::from_millis(1_500);
-    for listener in &mut listeners {
-        heard(listener, settled / 10);
+    // Who listens over Redis hears as soon as the admin processes have joined: until then it is said again.
+    for server in &servers {
+        eventually(Duration::from_secs(20), "everybody hears", || {
+            change(server, "tools");
+            let heard = |listener: &mut Events| heard(listener, Duration::from_millis(150));
+            let hear = listeners.iter_mut().filter_map(|listener| (!heard(listener).is_empty()).then_some(()));
+            (hear.count() == 14).then_some(())
+        });
     }
-    thread::sleep(settled);
-    for listener in &mut listeners {
-        heard(listener, Duration::from_millis(100));
-    }
+    let told = |listener: &mut Events, method: &str| while listener.message()["method"] != method {};
     change(&servers[0], "tools");
-    for (at, listener) in listeners.iter_mut().enumerate() {
-        assert_eq!(listener.message()["method"], "notifications/tools/list_changed", "listener {at}");
-    }
+    listeners.iter_mut().for_each(|listener| told(listener, "notifications/tools/list_changed"));
     // Each instance has a watcher of the shared tree.
     shared.tree().write("openspec/changes/by-hand/proposal.md", "# By hand\n");
-    for (at, listener) in listeners.iter_mut().enumerate() {
-        assert_eq!(listener.message()["method"], "notifications/resources/list_changed", "listener {at}");
-    }
+    listeners.iter_mut().for_each(|listener| told(listener, "notifications/resources/list_changed"));
 }
 
 #[test]
@@ -129,24 +164,24 @@ fn who_reads_too_slowly_is_cut_and_nobody_else_notices() {
         Server::build(tree.root()).fixture().set("server.workers", 1).set("limits.stream_buffer_bytes", 65_536).start();
     let mut reader = listen(&server, 1, json!({"toolsListChanged": true}));
     let params = json!({
-        "name": "test_tell", "arguments": {"count": 4, "bytes": 100_000},
+        "name": "test_tell", "arguments": {"count": 2_000, "bytes": 10_000},
         "_meta": {
             "progressToken": 1,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {},
         },
     });
-    // One message alone is more than may wait.
+    // More than the sockets of both sides take for a client that reads nothing but the head.
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
     let request = Request::post_json("/mcp", body.to_string())
         .header("MCP-Protocol-Version", "2026-07-28")
         .header("Mcp-Method", "tools/call")
         .header("Mcp-Name", "test_tell");
-    let cut = Events::try_open(&server, &request);
-    assert!(cut.is_none_or(|mut events| events.rest().iter().all(|message| message.get("result").is_none())));
-    eventually(Duration::from_secs(5), "the cut is counted", || {
+    let mut cut = Events::open(&server, &request);
+    eventually(Duration::from_secs(20), "the cut is counted", || {
         (server.try_metrics()?.sum("task_mcp_streams_cut_total", &[]) >= 1.0).then_some(())
     });
+    assert!(cut.rest().iter().all(|message| message.get("result").is_none()), "it has no answer");
     change(&server, "tools");
     assert_eq!(reader.message()["method"], "notifications/tools/list_changed");
 }
@@ -182,7 +217,8 @@ fn a_drain_ends_every_stream_with_its_last_word_and_waits_for_none() {
     // They come back, and find somebody.
     let mut again = listen(&server, 1, json!({"toolsListChanged": true}));
     let mut stream = Events::open(&server, &get(&sessions[0]));
-    thread::sleep(Duration::from_millis(300));
+    // Its first event says that it listens.
+    assert!(stream.next().is_some_and(|event| event.data.is_empty()));
     change(&server, "tools");
     assert_eq!(again.message()["method"], "notifications/tools/list_changed");
     assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
@@ -204,7 +240,7 @@ fn streams_of_a_killed_worker_end_and_another_serves_their_clients() {
     let mut stream = eventually(Duration::from_secs(5), "the session goes on", || {
         Events::try_open(&server, &get(&session)).filter(|events| events.status() == 200)
     });
-    thread::sleep(Duration::from_millis(300));
+    assert!(stream.next().is_some_and(|event| event.data.is_empty()), "it listens");
     change(&server, "tools");
     assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
 }

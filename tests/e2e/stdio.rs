@@ -314,3 +314,48 @@ fn a_program_whose_output_nobody_reads_ends() {
     let status = eventually(LIMIT, "the program ends", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 }
+
+/// A program that waits for its client to read: pipe and queue of its output are full. `first` is sent before.
+fn clogged(tree: &Tree, first: &[u8]) -> (Child, ChildStdin) {
+    let mut command = program(true, tree.root());
+    command.arg("stdio").arg("--root").arg(tree.root()).args(["--set", "supervisor.drain_timeout_s=600"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(first).unwrap();
+    // More answers than pipe and queue hold, but not more lines than are read ahead or fit into the pipe.
+    input.write_all("x\n".repeat(20_000).as_bytes()).unwrap();
+    let (output, mut waiting) = (child.stdout.as_ref().unwrap(), 0);
+    eventually(LIMIT, "the output is full", || {
+        thread::sleep(Duration::from_millis(100));
+        let before = std::mem::replace(&mut waiting, rustix::io::ioctl_fionread(output).unwrap());
+        (waiting > 32_768 && waiting == before).then_some(())
+    });
+    (child, input)
+}
+
+#[test]
+fn a_program_whose_output_is_full_ends_when_it_is_told_to() {
+    for told in [Signal::SIGTERM, Signal::SIGINT] {
+        let tree = Tree::new();
+        let (mut child, _input) = clogged(&tree, b"");
+        signal(child.id().try_into().unwrap(), told);
+        assert_eq!(eventually(LIMIT, "the program ends", || child.try_wait().unwrap()).code(), Some(0));
+    }
+}
+
+#[test]
+fn whoever_tells_it_twice_does_not_wait_for_what_is_under_way() {
+    let tree = Tree::new();
+    let meta = json!({format!("{META}/protocolVersion"): "2026-07-28", format!("{META}/clientCapabilities"): {}});
+    let params = json!({"name": "test_sleep_write", "arguments": {"ms": 15_000}, "_meta": meta});
+    let slow = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let (mut child, _input) = clogged(&tree, format!("{slow}\n").as_bytes());
+    let before = Instant::now();
+    // It may not have seen the first one when the second one comes, and then they are one.
+    let status = eventually(LIMIT, "the program ends", || {
+        signal(child.id().try_into().unwrap(), Signal::SIGTERM);
+        child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(75));
+    assert!(before.elapsed() < Duration::from_secs(10), "nothing was waited for");
+}

@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //! - `process`: what both kinds inherit from the supervisor, and how they end; `inherit`: descriptors by number
-//! - `link`: the process's end of the link to the supervisor; `orders`: what both kinds do when they are told; `signals`: what the system may send
+//! - `link`: the process's end of the link to the supervisor; `orders`: what both kinds do when they are told;
+//!   `signals`: what the system may send
 //! - `worker`: the life of a worker: build, warm up, serve; `drain`: how it takes leave; `app`: what its requests share;
 //!   `live`: the settings that change meanwhile
 //! - `connections`: connections, whoever accepted them: how many, how they are served, when they end

@@ -25,6 +25,8 @@ pub mod code {
     pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
     /// There is no such resource: until 2025-11-25; later it is [`INVALID_PARAMS`].
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
+    /// A limit of this server is reached; of the codes an implementation may define (JSON-RPC 2.0, section 5.1).
+    pub const LIMITED: i32 = -32000;
 }
 
 /// A JSON-RPC error object, with the HTTP status it travels under.

@@ -68,6 +68,6 @@ pub use headers::{PARAM_PREFIX, RequestHeaders};
 pub use level::LogLevel;
 pub use message::RequestId;
 pub use meta::IDEMPOTENCY_KEY;
-pub use reply::{Blocks, CallResult, Freshness, Reply, json_string};
+pub use reply::{Blocks, CallResult, Freshness, Reply, SUBSCRIPTION_ID, json_string};
 pub use request::{Filter, Handshake, Invocation, Method, Request};
 pub use revision::{Era, Revision};

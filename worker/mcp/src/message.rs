@@ -80,7 +80,11 @@ impl<'a> Message<'a> {
         let envelope: Envelope<'a> = match serde_json::from_str(body) {
             Ok(envelope) => envelope,
             Err(error) => {
-                let message = format!("the body must be one JSON-RPC 2.0 object: {error}");
+                // Of an object, a field that is there twice. What is said of anything else holds the client's text, as long as that is.
+                let mut message = "the body must be one JSON-RPC 2.0 object".to_owned();
+                if body.trim_ascii_start().starts_with('{') {
+                    message.push_str(&format!(": {error}"));
+                }
                 return Err(parse_failure(Some(error)).unwrap_or_else(|| unreadable(None, &message)));
             }
         };

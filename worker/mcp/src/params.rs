@@ -156,6 +156,9 @@ pub(crate) fn invocation<'a>(params: Params<'a>, name: &str, rounds: bool) -> Re
 }
 
 pub(crate) fn filter(params: Params<'_>) -> Result<Filter, RpcError> {
+    const NO_FILTER: &str = "the field `params.notifications` is no filter: `toolsListChanged`, `promptsListChanged` and \
+                             `resourcesListChanged` are booleans, `resourceSubscriptions` and `taskIds` lists of strings, each there \
+                             once";
     #[derive(Deserialize)]
     struct Fields<'a> {
         #[serde(borrow, default)]
@@ -179,7 +182,7 @@ pub(crate) fn filter(params: Params<'_>) -> Result<Filter, RpcError> {
     let notifications =
         notifications.ok_or_else(|| RpcError::invalid_params("the field `params.notifications` is missing"))?;
     let wished: Wished = serde_json::from_str(object("notifications", notifications)?)
-        .map_err(|error| RpcError::invalid_params(format!("the field `params.notifications` is no filter: {error}")))?;
+        .map_err(|_| RpcError::invalid_params(NO_FILTER))?;
     Ok(Filter {
         tools: wished.tools_list_changed,
         prompts: wished.prompts_list_changed,

@@ -9,6 +9,9 @@ use crate::message::RequestId;
 use crate::request::Request;
 use crate::revision::Era;
 
+/// The field of `_meta` that names the stream in every message on it (specification 2026-07-28, "Subscriptions").
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
 /// One HTTP answer: a status and a JSON-RPC object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
@@ -90,8 +93,7 @@ impl Reply {
     pub fn closing(engine: &Engine, request: &Request<'_>) -> Self {
         let id = request.id.as_json();
         let meta = engine.catalog.meta.strip_suffix('}').unwrap_or_default();
-        let result =
-            [r#"{"resultType":"complete","#, meta, r#","io.modelcontextprotocol/subscriptionId":"#, id, "}}"].concat();
+        let result = [r#"{"resultType":"complete","#, meta, ",\"", SUBSCRIPTION_ID, "\":", id, "}}"].concat();
         Self::result(request.id, &result)
     }
 

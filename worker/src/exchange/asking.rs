@@ -72,8 +72,9 @@ impl SessionAsking {
         let mut answers = Answers::new();
         for (key, question) in questions.iter() {
             let Some(id) = open.ids.first().cloned() else { break };
+            let left = deadline.saturating_duration_since(Instant::now());
             let answer = tokio::select! {
-                answer = self.mailbox.receive(&id, deadline.saturating_duration_since(Instant::now())) => answer?.ok_or(Unanswered::TimedOut)?,
+                answer = self.mailbox.receive(&id, left) => answer?.ok_or(Unanswered::TimedOut)?,
                 () = outlet.left() => return Err(Unanswered::Gone),
             };
             // It is answered, whatever is in it.

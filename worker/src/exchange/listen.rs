@@ -7,17 +7,15 @@ use std::pin::pin;
 
 use actix_web::web::Data;
 use serde_json::{Map, json};
-use task_mcp_mcp::{Capability, Filter, Reply, Request, RpcError};
+use task_mcp_mcp::{Capability, Filter, Reply, Request, RpcError, code};
+use task_mcp_state::TASK_TOPIC;
 use task_mcp_telemetry::StreamKind;
 
 use super::client::Client;
 use super::context::notification;
 use super::outlet::Outlet;
-use super::wanted::{Gathered, News, TASK, Wanted, named};
+use super::wanted::{Gathered, News, Wanted, named};
 use crate::app::App;
-
-/// JSON-RPC code of a request that is one too many; of those an implementation may define (JSON-RPC 2.0, section 5.1).
-const TOO_MANY: i32 = -32_000;
 
 /// Tells of changes until the client leaves or the server stops; the answer ends the stream.
 pub(crate) async fn serve(
@@ -48,7 +46,7 @@ pub(crate) async fn serve(
     honour(app, client, &mut honoured).await;
     // Before it is acknowledged, so that the client hears of all that changes from then on.
     let mut topics: Vec<String> = Wanted::TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
-    topics.extend(honoured.tasks.iter().map(|task| format!("{TASK}{task}")));
+    topics.extend(honoured.tasks.iter().map(|task| format!("{TASK_TOPIC}{task}")));
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut subscription = app.state.bus().subscribe(&topics);
     let id = request.id.as_json();
@@ -142,14 +140,14 @@ pub(crate) fn too_many_streams(limit: u32) -> RpcError {
         "{limit} streams of this principal are open in this worker already (limits.streams_per_principal); close one, or name more \
          resources on fewer streams"
     );
-    RpcError::new(TOO_MANY, text).with_status(429).with_data(json!({ "limit": limit }))
+    RpcError::new(code::LIMITED, text).with_status(429).with_data(json!({ "limit": limit }))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
-    use super::super::wanted::SUBSCRIPTION_ID;
+    use task_mcp_mcp::SUBSCRIPTION_ID;
     use super::*;
 
     #[test]

@@ -4,7 +4,8 @@
 //! answer, and sends the answer this module gives.
 //!
 //! - `client`: who sends requests; `outlet`: what its client is told before the answer; `driven`: a call driven by its reader
-//! - `context`: a call's side of its client; `plain`: of one that hears pieces of its result alone; `run`: tools, prompts, resources, completions
+//! - `context`: a call's side of its client; `plain`: of one that hears pieces of its result alone; `run`: tools, prompts, resources,
+//!   completions
 //! - `rounds`: questions that end a request, to be answered with the next one; `asking`: questions on a legacy client's stream;
 //!   `mailbox`: where their answers arrive; `desk`: what asking takes of the process
 //! - `pieces`: results that are told while their call runs

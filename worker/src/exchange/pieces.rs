@@ -116,7 +116,7 @@ pub(crate) fn tail(outcome: &Result<CallResult, ToolError>) -> Bytes {
     tail.into()
 }
 
-/// The result with the text that was told as progress; `None` if nothing was.
+/// The result with the text that was told as progress, and as it is if nothing was, or if it went out in pieces.
 pub(crate) fn with_text(result: CallResult, told: Told) -> CallResult {
     let text = match told {
         Told::Nothing | Told::Streamed => return result,

@@ -33,6 +33,9 @@ use super::client::Client;
 use super::desk::Desk;
 use crate::sessions::CLOCKS_DIFFER;
 
+/// How often one call may ask: more than a person puts up with, so a call that asks again and again comes to an end.
+const ROUNDS_MAX: u32 = 64;
+
 /// What the client has answered so far.
 #[derive(Debug)]
 pub(crate) struct Rounds {
@@ -44,6 +47,7 @@ pub(crate) struct Rounds {
     takes: Takes,
     /// What this round has taken, for the next one.
     taken: Mutex<BTreeMap<String, Kept>>,
+    /// Which round of the call this is, from 1.
     number: u32,
 }
 
@@ -242,6 +246,12 @@ impl Rounds {
         about: &str,
         questions: &Questions,
     ) -> Result<String, RpcError> {
+        if self.number > ROUNDS_MAX {
+            return Err(RpcError::invalid_params(format!(
+                "the call has asked {ROUNDS_MAX} times, which is the limit: send it again without `requestState` and \
+                 `inputResponses`, with what it asks for in its arguments"
+            )));
+        }
         let call = invocation(request).ok_or_else(|| RpcError::internal("this method asks its client nothing"))?;
         let digest = digest(call)?;
         let answers = self.taken().clone();

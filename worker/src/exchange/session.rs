@@ -20,7 +20,7 @@ pub(crate) async fn subscribe(app: &Data<App>, request: &Request<'_>, client: &C
     let Some(session) = &client.session else { return without_session(request) };
     if !app.registry.owns(uri) {
         let text = format!("Resource not found: {}", shown(uri));
-        let error = RpcError::new(code::RESOURCE_NOT_FOUND, text).with_data(json!({ "uri": uri }));
+        let error = RpcError::new(code::RESOURCE_NOT_FOUND, text).with_data(json!({ "uri": shown(uri) }));
         return Reply::refusal(request, error);
     }
     let limit = app.live.load().limits.subscriptions;

@@ -3,7 +3,7 @@
 //! A message goes to one stream of a session (specification 2025-11-25, "Streamable HTTP", multiple connections), and the streams may be
 //! at different workers. The youngest one speaks. Each says over the bus when it opens and when it goes; a silent one asks from time
 //! to time whether the speaker is still there, so that one whose worker was killed is followed by another. Who takes over waits a
-//! moment before it speaks, so that no two do at once.
+//! moment before it speaks, so that no two do at once, and tells everything then: nobody knows what the one before has told.
 
 use std::time::Duration;
 
@@ -11,16 +11,18 @@ use tokio::time::Instant;
 
 /// How long who takes over waits, for others to hear of it.
 const SETTLE: Duration = Duration::from_millis(100);
-/// How often a silent stream asks.
-const ASK: Duration = Duration::from_secs(5);
+/// How often a silent stream asks: one event of the bus, and one that answers.
+const ASK: Duration = Duration::from_secs(2);
 /// How long a speaker may say nothing to that.
-const SILENCE: Duration = Duration::from_secs(12);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The place of one stream among those of its session.
 #[derive(Debug)]
 pub(crate) struct Turn {
     me: u128,
     state: State,
+    /// It has taken over, and that was not asked yet.
+    has_succeeded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ enum State {
 impl Turn {
     /// A stream that opens; what it says.
     pub(crate) fn open(me: u128, now: Instant) -> (Self, String) {
-        let turn = Self { me, state: State::Speaks(now + SETTLE) };
+        let turn = Self { me, state: State::Speaks(now + SETTLE), has_succeeded: false };
         let here = turn.here();
         (turn, here)
     }
@@ -90,6 +92,11 @@ impl Turn {
         }
     }
 
+    /// Whether it has taken over since this was asked last: what happened meanwhile may have been told to nobody.
+    pub(crate) fn succeeded(&mut self) -> bool {
+        std::mem::take(&mut self.has_succeeded)
+    }
+
     /// What it says when it goes.
     pub(crate) fn gone(&self) -> String {
         format!("gone {:x}", self.me)
@@ -106,6 +113,7 @@ impl Turn {
 
     fn take_over(&mut self, now: Instant) -> Option<String> {
         self.state = State::Speaks(now + SETTLE);
+        self.has_succeeded = true;
         Some(self.here())
     }
 }
@@ -158,6 +166,8 @@ mod tests {
         session.say(gone, now);
         now += SETTLE;
         assert_eq!(session.speakers(now), [7]);
+        assert_eq!((session.0[0].succeeded(), session.0[1].succeeded()), (false, true));
+        assert!(!session.0[1].succeeded(), "it is told once");
     }
 
     #[test]
@@ -180,6 +190,7 @@ mod tests {
             }
         }
         assert_eq!(session.speakers(now), [5]);
+        assert!(session.0[0].succeeded());
         assert_eq!(session.0[0].resync(), "here 5");
     }
 }

@@ -102,7 +102,12 @@ impl Unasked {
                     Heard::Event { topic, .. } if **topic == *session.changed() => {
                         wanted = self::wanted(&app, &session).await;
                     }
-                    Heard::Event { topic, payload } if **topic == *turns => said.hear(payload),
+                    Heard::Event { topic, payload } if **topic == *turns => {
+                        said.hear(payload);
+                        if said.turn.succeeded() {
+                            wanted.all(&mut gathered);
+                        }
+                    }
                     Heard::Event { .. } => wanted.note(&heard, &mut gathered),
                     Heard::Resync => {
                         wanted = self::wanted(&app, &session).await;
@@ -126,6 +131,9 @@ impl Unasked {
                 () = due(said.turn.due()) => {
                     let word = said.turn.tick(Instant::now());
                     said.say(word);
+                    if said.turn.succeeded() {
+                        wanted.all(&mut gathered);
+                    }
                 }
                 _ = looks.tick() => look = true,
                 () = app.streams.ending() => return,

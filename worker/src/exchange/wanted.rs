@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
-use task_mcp_mcp::Filter;
-use task_mcp_state::Heard;
+use task_mcp_mcp::{Filter, SUBSCRIPTION_ID};
+use task_mcp_state::{Heard, TASK_TOPIC};
 use task_mcp_tools::{Registry, Tag, touched};
 use tokio::time::{Instant, sleep_until};
 
@@ -17,8 +17,6 @@ use super::context::{CHANGED, notification};
 
 /// How long news are gathered before they are told: a write has several, and equal ones are told once.
 const GATHERED: Duration = Duration::from_millis(50);
-/// Topics of tasks begin like this; the id follows.
-pub(crate) const TASK: &str = "task/";
 
 /// What a stream tells of.
 #[derive(Debug, Default)]
@@ -73,7 +71,7 @@ impl Wanted {
                 CHANGED => self.changed(payload, gathered),
                 touched::TOPIC => touched::heard(heard).iter().for_each(|tag| self.touched(tag, gathered)),
                 other => {
-                    let id = other.strip_prefix(TASK).unwrap_or_default();
+                    let id = other.strip_prefix(TASK_TOPIC).unwrap_or_default();
                     if self.filter.tasks.iter().any(|known| known == id) {
                         gathered.add(News::Task(id.to_owned()));
                     }
@@ -164,9 +162,6 @@ pub(crate) fn named(params: &Value, id: &str) -> String {
     let comma = if fields == "}" { "" } else { "," };
     format!("{{\"_meta\":{{\"{SUBSCRIPTION_ID}\":{id}}}{comma}{fields}")
 }
-
-/// Names the stream in every message on it (specification 2026-07-28, "Subscriptions").
-pub(crate) const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 #[cfg(test)]
 mod tests {

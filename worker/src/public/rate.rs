@@ -33,9 +33,6 @@ pub(crate) struct Standing {
     pub(crate) reset_at_s: i64,
 }
 
-/// JSON-RPC code of a request that came too early; of those an implementation may define (JSON-RPC 2.0, section 5.1).
-const RATE_LIMITED: i32 = -32_000;
-
 /// Who calls, and whether it may now.
 ///
 /// # Errors
@@ -59,7 +56,7 @@ pub(crate) async fn admit(request: &HttpRequest, app: &App, live: &Live) -> Resu
             Err(Refusal::new(429, "RATE_LIMIT_EXCEEDED", "too many requests (limits.requests_per_minute)")
                 .with_hint("try again after the time in Retry-After")
                 .with_retry_after(retry_us.div_ceil(1_000), standing)
-                .with_rpc_code(RATE_LIMITED))
+                .with_rpc_code(task_mcp_mcp::code::LIMITED))
         }
     }
 }

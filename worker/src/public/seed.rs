@@ -124,8 +124,8 @@ fn last_lines(outcome: Result<CallResult, ToolError>) -> Bytes {
     lines.into()
 }
 
-/// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; pieces of the result as they come; then the one event
-/// that ends the stream.
+/// A keep-alive comment at once, so that whatever lies between sees bytes; one each heartbeat; pieces of the result as they come; then the
+/// one event that ends the stream.
 fn respond_sse(request: &HttpRequest, app: Data<App>, asked: Asked, live: &Live) -> HttpResponse {
     let id = request_id(request);
     let event_id = id.to_str().unwrap_or_default().to_owned();

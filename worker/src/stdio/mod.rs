@@ -86,11 +86,17 @@ async fn serve(
     let connection =
         Rc::new(Connection { app, principal, session, output, under_way: UnderWay::new(), mailbox: Arc::default() });
     let is_read = loop {
-        tokio::select! {
+        let line = tokio::select! {
             line = lines.recv() => match line {
-                Some(line) => take(&connection, line).await,
+                Some(line) => line,
                 None => break true,
             },
+            () = signals.come() => break true,
+            () = written.closed() => break false,
+        };
+        // It waits while the output is full, which a client that does not read leaves so for ever.
+        tokio::select! {
+            () = take(&connection, line) => {}
             () = signals.come() => break true,
             () = written.closed() => break false,
         }

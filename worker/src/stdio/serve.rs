@@ -25,9 +25,6 @@ use crate::exchange::{Answered, Client, Emission, Outlet, OwnMailbox, Terms, let
 use crate::public::batch::Answers;
 use crate::sessions::Session;
 
-/// JSON-RPC code of a request that is one too many; of those an implementation may define (JSON-RPC 2.0, section 5.1).
-const TOO_MANY: i32 = -32_000;
-
 /// The one client of this process.
 pub(super) struct Connection {
     pub(super) app: Data<App>,
@@ -81,7 +78,7 @@ pub(super) async fn take(connection: &Rc<Connection>, line: Line) {
 async fn start(connection: &Rc<Connection>, line: Vec<u8>, id: Option<&str>) {
     let Some(request) = connection.under_way.begin(id) else {
         let text = format!("{UNDER_WAY_MAX} requests are under way already; wait for the answer to one of them");
-        let error = RpcError::new(TOO_MANY, text);
+        let error = RpcError::new(task_mcp_mcp::code::LIMITED, text);
         let reply = match id.and_then(|id| serde_json::from_str::<&RawValue>(id).ok()) {
             Some(id) => Reply::error(Some(task_mcp_mcp::RequestId::of(id)), &error),
             None => Reply::error(None, &error),

@@ -209,6 +209,20 @@ fn bodies_that_are_no_message_say_why() {
 }
 
 #[test]
+fn an_error_does_not_repeat_what_the_client_sent() {
+    let long = "x".repeat(100_000);
+    let body = json!(long).to_string();
+    let told = refused(body.as_bytes(), &RequestHeaders::default(), 400, code::INVALID_REQUEST);
+    assert_eq!(told["error"]["message"], "the body must be one JSON-RPC 2.0 object");
+    for notifications in [json!({ "toolsListChanged": long }), json!({ "taskIds": [7] }), json!({ "taskIds": long })] {
+        let params = json!({ "notifications": notifications, "_meta": modern_meta() });
+        let listen = request("subscriptions/listen", params);
+        let told = refused(&listen, &modern_headers("subscriptions/listen"), 400, code::INVALID_PARAMS).to_string();
+        assert!(told.contains("`params.notifications`") && told.len() < 500, "{told}");
+    }
+}
+
+#[test]
 fn notifications_and_answers_are_accepted() {
     let none = RequestHeaders::default();
     let note = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;

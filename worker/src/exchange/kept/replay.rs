@@ -51,12 +51,17 @@ impl EventId {
     }
 }
 
-/// Tells what came after an event, and goes on until the answer was told.
+/// Tells what came after an event, and goes on until the answer was told, or until another connection takes the stream over: a
+/// message goes to one only (specification 2025-11-25, "Streamable HTTP", multiple connections).
 pub(crate) async fn replay(app: Data<App>, session: Session, id: EventId, outlet: Outlet) {
     let name = id.name(&session);
+    let taken = topic(&name, TAKEN);
     // Before the first look, so that nothing falls between.
-    let mut more = app.state.bus().subscribe(&[&topic(&name, MORE), &session.ended()]);
-    let _ = app.state.bus().publish(&topic(&name, TAKEN), "");
+    let mut more = app.state.bus().subscribe(&[&topic(&name, MORE), &taken, &session.ended()]);
+    let me = uuid::Uuid::new_v4().simple().to_string();
+    let _ = app.state.bus().publish(&taken, &me);
+    // What was said before this one spoke comes from those it follows.
+    let mut has_spoken = false;
     let patience = app.live.load().limits.event_ttl;
     let (mut after, mut since) = (id.number, Instant::now());
     loop {
@@ -84,11 +89,18 @@ pub(crate) async fn replay(app: Data<App>, session: Session, id: EventId, outlet
             return;
         }
         tokio::select! {
-            heard = more.next() => {
-                if matches!(&heard, Heard::Event { topic, .. } if **topic == *session.ended()) {
-                    return;
+            heard = more.next() => match &heard {
+                Heard::Event { topic, .. } if **topic == *session.ended() => return,
+                Heard::Event { topic, payload } if **topic == *taken => {
+                    if **payload == *me {
+                        has_spoken = true;
+                    } else if has_spoken {
+                        return;
+                    }
                 }
-            }
+                Heard::Event { .. } => {}
+                Heard::Resync => has_spoken = true,
+            },
             () = sleep(LOOK) => {}
             () = app.streams.ending() => return,
             () = outlet.left() => return,

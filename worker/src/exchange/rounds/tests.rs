@@ -77,6 +77,9 @@ impl World {
                 let keys = (&self.keys, LASTS);
                 let reply = rounds.required(&self.engine, keys, &request, &client, &about, &questions);
                 let message: Value = serde_json::from_slice(&reply.body).unwrap();
+                if let Some(error) = message.get("error") {
+                    return Came::Refused(error.to_string());
+                }
                 let asked = message["result"]["inputRequests"].as_object().unwrap().keys().cloned().collect();
                 Came::Asked(asked, message["result"]["requestState"].clone())
             }
@@ -210,4 +213,16 @@ async fn what_reads_takes_answers_in_advance_and_states_as_often_as_they_come() 
     for _ in 0..2 {
         assert_eq!(world.round(&read(Some(&state)), "x", &["a"]).await, Came::Answers(vec!["1".into()]));
     }
+}
+
+#[tokio::test]
+async fn a_call_does_not_ask_for_ever() {
+    let world = World::new();
+    let mut state = world.round(&Sent::new(), "x", &["a"]).await.asked(&["a"]);
+    for _ in 1..ROUNDS_MAX {
+        state = world.round(&Sent::with(&state, json!({})), "x", &["a"]).await.asked(&["a"]);
+    }
+    world.round(&Sent::with(&state, json!({})), "x", &["a"]).await.refused("-32602");
+    let came = world.round(&Sent::with(&state, word("a", "1")), "x", &["a"]).await;
+    assert_eq!(came, Came::Answers(vec!["1".into()]), "what it has asked can still be answered");
 }

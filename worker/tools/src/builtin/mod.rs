@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use task_mcp_changes::{ChangesError, Slug, Store};
-use task_mcp_mcp::ToolDescription;
+use task_mcp_mcp::{ToolDescription, shown};
 
 use crate::error::{ToolError, code};
 use crate::methods;
@@ -86,7 +86,7 @@ impl Inventory {
 /// The arguments as a type. The schema has let them pass, so what fails here is a schema that promises too much.
 fn typed<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolError> {
     serde_json::from_value(arguments)
-        .map_err(|error| ToolError::new(code::INVALID_INPUT, format!("arguments: {error}")))
+        .map_err(|error| ToolError::new(code::INVALID_INPUT, format!("arguments: {}", shown(&error.to_string()))))
 }
 
 /// A slug that may name a change.

@@ -38,10 +38,18 @@ pub(super) fn describe() -> ToolDescription {
             json!({
                 "slug": schema::slug(),
                 "title": json!({ "type": "string", "minLength": 1, "maxLength": 200, "description": "Title, one line" }),
-                "rationale": json!({ "type": "string", "maxLength": 10_000, "description": "Why; becomes the proposal's section Why" }),
-                "owner": json!({ "type": "string", "maxLength": 200, "description": "A label for the proposal; the lock belongs to the caller" }),
+                "rationale": json!({
+                    "type": "string", "maxLength": 10_000, "description": "Why; becomes the proposal's section Why",
+                }),
+                "owner": json!({
+                    "type": "string", "maxLength": 200,
+                    "description": "A label for the proposal; the lock belongs to the caller",
+                }),
                 "ttl": integer("Life of the lock in seconds", 60, 86_400, Some(3_600)),
-                "template": json!({ "type": "string", "enum": ["feature", "bugfix", "chore"], "default": "feature", "description": "What a new change starts from" }),
+                "template": json!({
+                    "type": "string", "enum": ["feature", "bugfix", "chore"], "default": "feature",
+                    "description": "What a new change starts from",
+                }),
             }),
             &["slug", "title"],
         ),

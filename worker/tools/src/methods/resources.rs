@@ -73,7 +73,7 @@ fn uri(arguments: &Value) -> &str {
 /// "Resources", error handling).
 pub(crate) fn not_found(uri: &str, reason: Option<&ToolError>) -> RpcError {
     let mut text = format!("Resource not found: {}", shown(uri));
-    let mut data = json!({ "uri": uri });
+    let mut data = json!({ "uri": shown(uri) });
     if let (Some(reason), Some(fields)) = (reason, data.as_object_mut()) {
         text.push_str(&format!(" ({})", reason.message));
         if let Some(hint) = &reason.hint {
