@@ -69,6 +69,9 @@ fn each_round_of_a_write_is_taken_up_by_another_instance_and_it_is_done_once() {
     // Replays, at the same instance and at another one.
     for server in [one, other] {
         refused(&call(server, word(3, "c"), Some(&third)), "used before");
+        // Nor does the call go on from a state that a round was answered with when it was sent again.
+        refused(&call(server, word(2, "b"), Some(&again)), "used before");
+        refused(&call(server, word(1, "a"), Some(&first)), "used before");
     }
 }
 

@@ -4,9 +4,11 @@
 //! responses count only for questions that its state says were asked, about the same state of things. A state is bound to
 //! principal, method, name and arguments, and ends with `tools.ask_timeout_s`.
 //!
-//! What writes takes answers with a state only, and each state once: it is used up when all answers are handed to the call, and given
-//! back when the call says that nothing was done, so that its client may send the round again. A call that is not run at all, as the
-//! repeat of one with an idempotency key, uses nothing up. What only reads takes responses without a state too.
+//! What writes takes answers with a state only, and does so once for all states of a call: they share the nonce of the first, because a
+//! round that its client sends again leads to further states. It is used up when answers are handed to the call, and given back when the
+//! call says that nothing was done, so that its client may send the round again. After the call was done, none of its states is taken.
+//! A call that is not run at all, as the repeat of one with an idempotency key, uses nothing up. What only reads takes responses
+//! without a state too.
 //!
 //! `claims`: what a state holds, and what it is bound to.
 //!
@@ -49,6 +51,8 @@ pub(crate) struct Rounds {
     taken: Mutex<BTreeMap<String, Kept>>,
     /// Which round of the call this is, from 1.
     number: u32,
+    /// What the states of this call share; `None` before the first.
+    nonce: Option<[u8; 16]>,
 }
 
 /// Which responses count.
@@ -68,29 +72,30 @@ enum Takes {
     },
 }
 
-/// A state that is used once.
+/// A call that is done once, whichever of its states it goes on from.
 #[derive(Debug)]
 struct Once {
     nonce: String,
-    /// For so long nobody else may use it.
+    /// For so long nobody else may use it: no state of the call lives longer.
     ttl: Duration,
     is_used: AsyncMutex<bool>,
 }
 
 impl Rounds {
-    /// What came with a request; `None` if it is of a method that asks nothing. `writes` tells whether it may change something.
+    /// What came with a request; `None` if it is of a method that asks nothing. A client has to answer within `lasts`; `writes` tells
+    /// whether the call may change something.
     ///
     /// # Errors
     /// The state or the responses are not accepted.
     pub(crate) fn open(
         desk: &Arc<Desk>,
-        keys: &Keyring,
+        (keys, lasts): (&Keyring, Duration),
         request: &Request<'_>,
         client: &Client,
         writes: bool,
     ) -> Result<Option<Self>, RpcError> {
         let Some(call) = invocation(request) else { return Ok(None) };
-        let opened = Self::opened(desk, keys, request, call, client, writes);
+        let opened = Self::opened(desk, (keys, lasts), request, call, client, writes);
         if opened.is_err() {
             desk.metrics.question(QuestionOutcome::Refused);
         }
@@ -99,7 +104,7 @@ impl Rounds {
 
     fn opened(
         desk: &Arc<Desk>,
-        keys: &Keyring,
+        (keys, lasts): (&Keyring, Duration),
         request: &Request<'_>,
         call: &Invocation<'_>,
         client: &Client,
@@ -113,7 +118,7 @@ impl Rounds {
         let (desk, taken) = (Arc::clone(desk), Mutex::default());
         let Some(state) = &call.state else {
             let takes = if writes { Takes::None } else { Takes::All };
-            return Ok(Self { desk, earlier: BTreeMap::new(), responses, takes, taken, number: 1 });
+            return Ok(Self { desk, earlier: BTreeMap::new(), responses, takes, taken, number: 1, nonce: None });
         };
         let digest = digest(call)?;
         let now_ms = unix_ms();
@@ -125,11 +130,15 @@ impl Rounds {
         let held: Held = serde_json::from_str(&round.answers).map_err(|_| refused(SealError::Form))?;
         let once = writes.then(|| Once {
             nonce: format!("round/{:032x}", u128::from_be_bytes(round.nonce)),
-            ttl: Duration::from_millis(round.expires_ms.saturating_sub(now_ms)).saturating_add(CLOCKS_DIFFER),
+            // Another state of the call may have been made a moment ago.
+            ttl: lasts
+                .max(Duration::from_millis(round.expires_ms.saturating_sub(now_ms)))
+                .saturating_add(CLOCKS_DIFFER),
             is_used: AsyncMutex::new(false),
         });
         let takes = Takes::Asked { open: held.open, about: round.document_tag, once };
-        Ok(Self { desk, earlier: held.answers, responses, takes, taken, number: round.number })
+        let (number, nonce) = (round.number, Some(round.nonce));
+        Ok(Self { desk, earlier: held.answers, responses, takes, taken, number, nonce })
     }
 
     /// The answers that are there; or what is to be asked.
@@ -142,11 +151,12 @@ impl Rounds {
             }
         }
         let open = questions.filtered(|key| !answers.contains_key(key));
-        if !open.is_empty() {
-            return Err(Unanswered::NotYet { about: about.to_owned(), questions: open });
-        }
+        // Of a call that was done, no further state may come: it would outlive the memory that the call was done.
         self.use_up().await?;
-        Ok(answers)
+        match open.is_empty() {
+            true => Ok(answers),
+            false => Err(Unanswered::NotYet { about: about.to_owned(), questions: open }),
+        }
     }
 
     /// The answer to one question, if there is one that counts.
@@ -179,7 +189,7 @@ impl Rounds {
         }
     }
 
-    /// Uses the state up, before the call does anything by its answers.
+    /// Uses the states of the call up, before it does anything by its answers.
     async fn use_up(&self) -> Result<(), Unanswered> {
         let Takes::Asked { once: Some(once), .. } = &self.takes else { return Ok(()) };
         let mut is_used = once.is_used.lock().await;
@@ -204,7 +214,7 @@ impl Rounds {
         }
     }
 
-    /// Nothing was done: the state may be used again.
+    /// Nothing was done: the states may be used again.
     pub(crate) async fn give_back(&self) {
         let Takes::Asked { once: Some(once), .. } = &self.takes else { return };
         let mut is_used = once.is_used.lock().await;
@@ -265,7 +275,7 @@ impl Rounds {
         let round = Round {
             document_tag: tag(about),
             answers: serde_json::to_string(&held).unwrap_or_default(),
-            nonce: random_id().map_err(unsealed)?,
+            nonce: self.nonce.map_or_else(random_id, Ok).map_err(unsealed)?,
             expires_ms: unix_ms().saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
             number: self.number.saturating_add(1),
         };

@@ -160,8 +160,11 @@ fn asking(
     writes: bool,
 ) -> Result<Asking, RpcError> {
     Ok(match (request.era, &client.session) {
-        (Era::Modern, _) => Rounds::open(&app.desk, &app.sessions.terms().keys, request, client, writes)?
-            .map_or(Asking::Never, Asking::Rounds),
+        (Era::Modern, _) => {
+            let (terms, lasts) = (app.sessions.terms(), app.live.load().limits.ask_timeout);
+            let rounds = Rounds::open(&app.desk, (&terms.keys, lasts), request, client, writes)?;
+            rounds.map_or(Asking::Never, Asking::Rounds)
+        }
         // A client without a stream cannot be sent requests.
         (Era::Legacy, Some(session)) if outlet.is_open() && client.capabilities.can_be_asked() => {
             let mailbox: Arc<dyn Mailbox> = match &client.mailbox {

@@ -46,7 +46,7 @@ pub struct Round {
     pub document_tag: String,
     /// The answers so far: the text of a JSON object.
     pub answers: String,
-    /// 128 random bits, to be used once by calls that write; see [`random_id`](super::random_id).
+    /// 128 random bits that all states of a call share, to be used once by calls that write; see [`random_id`](super::random_id).
     pub nonce: [u8; 16],
     /// When it is not accepted any more, in milliseconds since the Unix epoch.
     pub expires_ms: u64,

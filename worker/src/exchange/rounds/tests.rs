@@ -59,7 +59,7 @@ impl World {
         };
         let mut client = Client::of_request(Principal::new(sent.principal), &request);
         client.capabilities = ClientCapabilities::NONE.with(task_mcp_mcp::Capability::Elicitation);
-        let rounds = match Rounds::open(&self.desk, &self.keys, &request, &client, sent.writes) {
+        let rounds = match Rounds::open(&self.desk, (&self.keys, LASTS), &request, &client, sent.writes) {
             Ok(rounds) => rounds.unwrap(),
             Err(error) => return Came::Refused(error.message),
         };
@@ -151,13 +151,40 @@ async fn answers_are_gathered_over_rounds_and_earlier_ones_cannot_be_changed() {
     let world = World::new();
     let first = world.round(&Sent::new(), "x", &["a", "b"]).await.asked(&["a", "b"]);
     let second = world.round(&Sent::with(&first, word("a", "1")), "x", &["a", "b"]).await.asked(&["b"]);
+    // A round may be sent again, as long as the call was not done.
+    world.round(&Sent::with(&first, word("a", "1")), "x", &["a", "b"]).await.asked(&["b"]);
     let both = json!({ "a": word("a", "other")["a"], "b": word("b", "2")["b"] });
     let came = world.round(&Sent::with(&second, both), "x", &["a", "b"]).await;
     assert_eq!(came, Came::Answers(vec!["1".into(), "2".into()]));
-    // Arguments written another way are the same.
-    let again = world.round(&Sent::with(&first, word("a", "1")), "x", &["a", "b"]).await;
-    again.asked(&["b"]);
     world.round(&Sent::with(&second, word("b", "2")), "x", &["a", "b"]).await.refused("used before");
+}
+
+#[tokio::test]
+async fn of_all_states_that_one_call_was_answered_with_one_is_gone_on_from() {
+    let world = World::new();
+    let first = world.round(&Sent::new(), "x", &["a", "b", "c"]).await.asked(&["a", "b", "c"]);
+    let mut forks = Vec::new();
+    for _ in 0..3 {
+        // Its answer may have been lost.
+        let second = world.round(&Sent::with(&first, word("a", "1")), "x", &["a", "b", "c"]).await.asked(&["b", "c"]);
+        assert!(!forks.contains(&second), "no two are alike");
+        let third = world.round(&Sent::with(&second, word("b", "2")), "x", &["a", "b", "c"]).await.asked(&["c"]);
+        forks.extend([second, third]);
+    }
+    let last = forks.pop().unwrap();
+    let done = Came::Answers(vec!["1".into(), "2".into(), "3".into()]);
+    assert_eq!(world.round(&Sent::with(&last, word("c", "3")), "x", &["a", "b", "c"]).await, done);
+    let rest = json!({ "b": word("b", "2")["b"], "c": word("c", "3")["c"] });
+    for state in forks.iter().chain([&last]) {
+        world.round(&Sent::with(state, rest.clone()), "x", &["a", "b", "c"]).await.refused("used before");
+    }
+    // Nor does any of them lead to a state that would be taken later.
+    for state in forks.iter().chain([&last, &first]) {
+        world.round(&Sent::with(state, json!({})), "x", &["a", "b", "c"]).await.refused("used before");
+    }
+    // It is another call that begins anew.
+    let other = world.round(&Sent::new(), "x", &["a"]).await.asked(&["a"]);
+    assert_eq!(world.round(&Sent::with(&other, word("a", "1")), "x", &["a"]).await, Came::Answers(vec!["1".into()]));
 }
 
 #[tokio::test]

@@ -31,7 +31,10 @@ pub(crate) async fn create(
 ) -> Result<Reply, Stop> {
     let before = Arc::new(Remembering { context: Arc::clone(context), answered: Mutex::default() });
     let call = Call::new(client.principal.clone()).with_context(Arc::clone(&before) as _);
-    app.executor.prepare_task(&call, &invocation.name, invocation.arguments).await?;
+    if let Err(stop) = app.executor.prepare_task(&call, &invocation.name, invocation.arguments).await {
+        before.undone().await;
+        return Err(stop);
+    }
     let mut work = Work {
         tool: invocation.name.to_string(),
         arguments: invocation.arguments.to_owned(),
