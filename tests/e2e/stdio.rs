@@ -197,6 +197,28 @@ fn a_question_is_answered_on_standard_input() {
 }
 
 #[test]
+fn calls_that_wait_for_their_client_keep_nothing_else_waiting_and_end_with_the_input() {
+    const CALLS: usize = 70; // more than may run at the same time
+    let tree = Tree::new();
+    // Longer than this test waits.
+    let mut client = Client::start(&tree, &["supervisor.drain_timeout_s=60"]);
+    client.initialize("2025-11-25", json!({"elicitation": {}}));
+    for id in 0..CALLS {
+        client.ask(json!(id), "tools/call", call("test_elicitation", json!({"message": "Who?"})));
+    }
+    for _ in 0..CALLS {
+        assert_eq!(client.next()["method"], "elicitation/create");
+    }
+    client.ask(json!("ping"), "ping", json!({}));
+    client.answer(&json!("ping"));
+    client.ask(json!("read"), "tools/call", call("changes.active", json!({})));
+    assert_eq!(client.answer(&json!("read")).0["result"]["isError"], false);
+    let (code, told) = client.end();
+    let answered = told.iter().filter(|message| message.get("id").is_some() && message.get("method").is_none());
+    assert_eq!((code, answered.count()), (Some(0), CALLS), "{told:?}");
+}
+
+#[test]
 fn requests_run_side_by_side_and_a_cancelled_one_is_never_answered() {
     let tree = Tree::new();
     let mut client = Client::start(&tree, &[]);

@@ -2,7 +2,9 @@
 //! loop of the workers never hides the metrics.
 //!
 //! - `questions`: what operators ask through the control socket
+//! - `elsewhere`: what other instances have written
 
+mod elsewhere;
 mod questions;
 
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use task_mcp_link::FromProcess;
 use task_mcp_scoreboard::{Role, Scoreboard, SeatState, monotonic_ms};
 use task_mcp_state::{Bus, State};
 use task_mcp_telemetry::{Metrics, exposition};
-use task_mcp_tools::Tag;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -35,7 +36,7 @@ use crate::link::{Link, addresses, hello};
 use crate::orders::{Happened, Order, applied, happens, heed, publish};
 use crate::process::{Boot, Build, Exit, Logs, Process};
 use crate::signals::Signals;
-use crate::watcher;
+use crate::watcher::{self, Edit};
 
 /// What the requests of the admin listener share.
 struct AdminApp {
@@ -62,7 +63,7 @@ async fn serve(
     boot: &Boot,
     build: &Build,
     process: Process,
-    edits: mpsc::Receiver<Vec<Tag>>,
+    edits: mpsc::Receiver<Edit>,
     metrics: &Metrics,
     logs: Logs,
 ) -> Result<Exit, WorkerError> {
@@ -112,19 +113,21 @@ async fn serve(
 }
 
 /// Does the chores of the machine for cache and state, beside the listener; the bus and the cache of this process.
-fn keep_house(
-    process: &Process,
-    edits: mpsc::Receiver<Vec<Tag>>,
-    metrics: &Metrics,
-) -> Result<(Bus, Cache), WorkerError> {
+fn keep_house(process: &Process, edits: mpsc::Receiver<Edit>, metrics: &Metrics) -> Result<(Bus, Cache), WorkerError> {
     let (settings, commons) = (&process.settings, &process.commons);
     let id = store_id(settings);
     let cache = Cache::open(settings, &id, commons, metrics.cache.clone(), metrics.cache_redis.clone())?;
     let state = State::open(settings, commons, metrics.state.clone(), metrics.state_redis.clone())?;
     rt::spawn(watcher::tell(edits, cache.clone(), state.bus().clone()));
     let parts = (state.bus().clone(), cache.clone());
+    let epoch = TreeEpoch::new(commons.epochs());
+    let bumped = cache.clone();
     rt::spawn(async move { cache.keep_house().await });
-    rt::spawn(async move { state.keep_house().await });
+    let catch_up = move |heard| {
+        let (epoch, cache) = (epoch.clone(), bumped.clone());
+        async move { elsewhere::catch_up(&heard, &epoch, &cache).await }
+    };
+    rt::spawn(async move { state.keep_house(catch_up).await });
     Ok(parts)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use task_mcp_mcp::{ClientCapabilities, LogLevel, Request, Revision};
 use task_mcp_tools::{IdempotencyKey, Principal};
 
-use super::mailbox::OwnMailbox;
+use super::mailbox::Mailbox;
 use crate::sessions::Session;
 
 /// Who sends a request: of a modern client the request itself says it, of a legacy one its session, if it has one.
@@ -26,7 +26,7 @@ pub(crate) struct Client {
     /// The idempotency key of the request, wherever it was.
     pub(crate) idempotency: Option<IdempotencyKey>,
     /// Where its answers arrive, if they all arrive at this process.
-    pub(crate) mailbox: Option<Arc<OwnMailbox>>,
+    pub(crate) mailbox: Option<Arc<dyn Mailbox>>,
 }
 
 impl Client {

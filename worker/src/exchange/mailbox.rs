@@ -33,9 +33,22 @@ pub(crate) trait Mailbox: Send + Sync {
     fn forget(&self, id: &str);
 }
 
+impl std::fmt::Debug for dyn Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mailbox")
+    }
+}
+
 /// The answers of one client of this process alone, as one on standard input.
 #[derive(Debug, Default)]
-pub(crate) struct OwnMailbox(Mutex<HashMap<String, Slot>>);
+pub(crate) struct OwnMailbox(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    slots: HashMap<String, Slot>,
+    /// No more answers will come, to whatever is asked.
+    is_closed: bool,
+}
 
 /// Both ends of one answer's way, until they are taken: it may come before anybody waits.
 #[derive(Debug)]
@@ -47,16 +60,18 @@ struct Slot {
 impl OwnMailbox {
     /// Hands an answer to whoever waits for it, or will; false if nobody does, or has an answer already.
     pub(crate) fn put(&self, id: &str, answer: Bytes) -> bool {
-        let sender = self.lock().get_mut(id).and_then(|slot| slot.sender.take());
+        let sender = self.lock().slots.get_mut(id).and_then(|slot| slot.sender.take());
         sender.is_some_and(|sender| sender.send(answer).is_ok())
     }
 
-    /// Says that no more answers will come to what is asked now.
+    /// Says that no more answers will come, neither to what was asked nor to what would be.
     pub(crate) fn close(&self) {
-        self.lock().clear();
+        let mut open = self.lock();
+        open.is_closed = true;
+        open.slots.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,17 +81,20 @@ impl Mailbox for OwnMailbox {
         let id = random_id().map_err(|_| Unanswered::Unavailable)?;
         let id = format!("q{:032x}", u128::from_be_bytes(id));
         let mut open = self.lock();
-        if open.len() >= OPEN_MAX {
+        if open.is_closed {
+            return Err(Unanswered::Gone);
+        }
+        if open.slots.len() >= OPEN_MAX {
             return Err(Unanswered::Unavailable);
         }
         let (sender, receiver) = oneshot::channel();
-        open.insert(id.clone(), Slot { sender: Some(sender), receiver: Some(receiver) });
+        open.slots.insert(id.clone(), Slot { sender: Some(sender), receiver: Some(receiver) });
         Ok(id)
     }
 
     fn receive<'a>(&'a self, id: &'a str, limit: Duration) -> ContextFuture<'a, Result<Option<Bytes>, Unanswered>> {
         Box::pin(async move {
-            let receiver = self.lock().get_mut(id).and_then(|slot| slot.receiver.take());
+            let receiver = self.lock().slots.get_mut(id).and_then(|slot| slot.receiver.take());
             let Some(receiver) = receiver else { return Err(Unanswered::Gone) };
             let answer = timeout(limit, receiver).await;
             self.forget(id);
@@ -85,7 +103,7 @@ impl Mailbox for OwnMailbox {
     }
 
     fn forget(&self, id: &str) {
-        self.lock().remove(id);
+        self.lock().slots.remove(id);
     }
 }
 
@@ -108,7 +126,7 @@ mod tests {
             assert!(mailbox.put(&late, "3".into()));
         };
         assert_eq!(tokio::join!(waits, answers).0, Ok(Some("3".into())));
-        assert!(mailbox.lock().is_empty(), "nothing is kept");
+        assert!(mailbox.lock().slots.is_empty(), "nothing is kept");
         assert!(!mailbox.put("q0", "4".into()), "nobody asked");
     }
 
@@ -125,5 +143,14 @@ mod tests {
             mailbox.address(LIMIT).unwrap();
         }
         assert_eq!(mailbox.address(LIMIT), Err(Unanswered::Unavailable));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_any_more_once_it_is_closed() {
+        let mailbox = OwnMailbox::default();
+        let id = mailbox.address(LIMIT).unwrap();
+        let closes = async { mailbox.close() };
+        assert_eq!(tokio::join!(mailbox.receive(&id, LIMIT), closes).0, Err(Unanswered::Gone));
+        assert_eq!(mailbox.address(LIMIT), Err(Unanswered::Gone), "nobody would answer");
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use self::context::notification;
 pub(crate) use self::desk::Desk;
 pub(crate) use self::driven::{Driven, Step};
 pub(crate) use self::listen::too_many_streams;
-pub(crate) use self::mailbox::OwnMailbox;
+pub(crate) use self::mailbox::{Mailbox, OwnMailbox};
 pub(crate) use self::outlet::{Emission, Outlet, Terms};
 pub(crate) use self::overheard::overhear;
 pub(crate) use self::plain::Plain;

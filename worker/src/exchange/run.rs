@@ -168,7 +168,7 @@ fn asking(
         // A client without a stream cannot be sent requests.
         (Era::Legacy, Some(session)) if outlet.is_open() && client.capabilities.can_be_asked() => {
             let mailbox: Arc<dyn Mailbox> = match &client.mailbox {
-                Some(own) => Arc::clone(own) as _,
+                Some(own) => Arc::clone(own),
                 None => Arc::new(SharedMailbox::new(app, session)),
             };
             Asking::Session(SessionAsking::new(mailbox, &app.desk, &app.streams, app.live.load().limits.ask_timeout))

@@ -1,7 +1,7 @@
 //! MCP over standard input and output: one client, one process that runs alone, one message a line.
 //!
 //! - `lines`: standard input; `output`: standard output, to which nothing else writes
-//! - `serve`: one message of the client; `under_way`: how many requests there may be, and which are cancelled
+//! - `serve`: one message of the client; `under_way`: how many requests there may be, and which are cancelled; `place`: what they run in
 //!
 //! Both eras are spoken, as over HTTP, and everything else is the same too but this: there are no headers, and a legacy session lies in
 //! the memory of the process. The process ends when its input does, when it is told to, or when nobody reads its output.
@@ -10,6 +10,7 @@
 
 mod lines;
 mod output;
+mod place;
 mod serve;
 mod under_way;
 

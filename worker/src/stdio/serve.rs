@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::lines::Line;
 use super::output::Output;
+use super::place::PlacedMailbox;
 use super::under_way::{self, UNDER_WAY_MAX, UnderWay};
 use crate::app::App;
 use crate::exchange::kept::Levels;
@@ -154,10 +155,10 @@ impl Connection {
 
     /// Serves a request and tells what it has to tell before its answer, which is returned.
     async fn served(&self, asked: &Request<'_>) -> Bytes {
-        // A stream of subscriptions takes no place: nothing runs there.
-        let _place = match asked.method {
-            Method::Listen(_) => None,
-            _ => self.under_way.place().await,
+        let place = match asked.method {
+            // Nothing runs there: neither in a stream of subscriptions, nor to say that the process lives.
+            Method::Listen(_) | Method::Ping => None,
+            _ => Some(self.under_way.place().await),
         };
         let idempotency = match asked.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose() {
             Ok(key) => key,
@@ -173,7 +174,7 @@ impl Connection {
             client = client.in_session(session);
         }
         client.idempotency = idempotency;
-        client.mailbox = Some(Arc::clone(&self.mailbox));
+        client.mailbox = place.as_ref().map(|place| Arc::new(PlacedMailbox::new(&self.mailbox, place)) as _);
 
         let limits = self.app.live.load().limits;
         let (outlet, mut emissions) = Outlet::open(Terms {

@@ -8,7 +8,9 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
-/// Requests that run at the same time; further ones wait. More than one client has to ask at once, and far fewer than what a process may
+use super::place::Place;
+
+/// Requests that run at the same time, those that wait for their client left aside; further ones wait. More than one client has to ask at once, and far fewer than what a process may
 /// do.
 pub(super) const RUNNING_MAX: usize = 64;
 /// Requests under way, those that wait and streams of subscriptions included: each holds its line.
@@ -78,8 +80,8 @@ impl UnderWay {
     }
 
     /// A place to run in, as soon as there is one.
-    pub(super) async fn place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        Arc::clone(&self.0.places).acquire_owned().await.ok()
+    pub(super) async fn place(&self) -> Arc<Place> {
+        Arc::new(Place::of(&self.0.places).await)
     }
 
     /// Returns when none is under way.

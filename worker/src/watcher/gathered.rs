@@ -8,6 +8,8 @@ use task_mcp_tools::{Tag, tags};
 
 /// More tags than this are as good as all: bumping costs more than computing.
 const TAGS_MAX: usize = 256;
+/// The same of paths, of which several may have the same tags.
+const PATHS_MAX: usize = 1_024;
 
 /// The tags of what was edited, and whether the index may differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,12 +17,14 @@ pub(super) struct Gathered {
     tags: BTreeSet<Tag>,
     index: bool,
     areas: BTreeSet<Area>,
+    /// Those that were edited, whose tags these are; none of everything.
+    paths: BTreeSet<PathBuf>,
 }
 
 impl Gathered {
     /// Nobody knows what was edited.
     pub(super) fn everything() -> Self {
-        Self { tags: BTreeSet::from([tags::everything()]), index: true, areas: BTreeSet::new() }
+        Self { tags: BTreeSet::from([tags::everything()]), index: true, ..Self::default() }
     }
 
     /// What edits of these paths below `tree` have touched. Without a path nobody knows.
@@ -32,7 +36,9 @@ impl Gathered {
         for path in paths {
             let touched = tags::touched(path.strip_prefix(tree).unwrap_or(Path::new("")));
             let areas = touched.area.into_iter().collect();
-            gathered.join(Self { tags: touched.tags.into_iter().collect(), index: touched.index, areas });
+            let tags: BTreeSet<Tag> = touched.tags.into_iter().collect();
+            let paths = if tags.is_empty() { BTreeSet::new() } else { BTreeSet::from([path.clone()]) };
+            gathered.join(Self { tags, index: touched.index, areas, paths });
         }
         gathered
     }
@@ -42,7 +48,8 @@ impl Gathered {
         self.tags.extend(other.tags);
         self.index |= other.index;
         self.areas.extend(other.areas);
-        if self.tags.len() > TAGS_MAX || self.tags.contains(&tags::everything()) {
+        self.paths.extend(other.paths);
+        if self.tags.len() > TAGS_MAX || self.paths.len() > PATHS_MAX || self.tags.contains(&tags::everything()) {
             *self = Self::everything();
         }
     }
@@ -63,6 +70,11 @@ impl Gathered {
     /// Where documents may have come or gone; of everything, that is everywhere.
     pub(super) fn areas(&self) -> impl Iterator<Item = &Area> {
         self.areas.iter()
+    }
+
+    /// What was edited; nothing if nobody knows.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.paths.iter()
     }
 
     pub(super) fn tags(&self) -> Vec<Tag> {

@@ -7,13 +7,15 @@
 //! Bounds: an edit is seen [`COALESCE`] after its notification, or one poll later without notification. What the kernel could
 //! not tell (a file that appeared in a new folder before the folder was watched) is covered by one more bump after [`SETTLE`]
 //! of quiet; a tree that was replaced as a whole is noticed within `store.poll_ms`. Where it is not known what was edited, every
-//! result over the tree is computed anew. Which documents there are is counted after each edit (`census`), so that only one that came or
+//! result over the tree is computed anew. The last bump is told to clients only where something is not as it was when it was told
+//! (`told`), or where nobody can say so. Which documents there are is counted after each edit (`census`), so that only one that came or
 //! went is told as such.
 //!
-//! - `gathered`: what edits have touched; `census`: which documents there are
+//! - `gathered`: what edits have touched; `census`: which documents there are; `told`: how edited files looked when they were told
 
 mod census;
 mod gathered;
+mod told;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +38,7 @@ use tokio::sync::mpsc;
 
 use self::census::Census;
 use self::gathered::Gathered;
+use self::told::Told;
 use crate::epochs::TreeEpoch;
 use crate::error::WorkerError;
 
@@ -47,16 +50,27 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// Batches of edits that wait to be bumped; the watcher gathers meanwhile.
 const EDITS_MAX: usize = 16;
 
-/// Where the watcher tells the tags to bump, and where they are heard.
-pub(crate) fn edits() -> (mpsc::Sender<Vec<Tag>>, mpsc::Receiver<Vec<Tag>>) {
+/// Something that was edited.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// What is to be bumped.
+    bumped: Vec<Tag>,
+    /// What is to be told; less than is bumped, if the rest is told already.
+    told: Vec<Tag>,
+}
+
+/// Where the watcher tells the edits, and where they are heard.
+pub(crate) fn edits() -> (mpsc::Sender<Edit>, mpsc::Receiver<Edit>) {
     mpsc::channel(EDITS_MAX)
 }
 
 /// Bumps what was edited and tells it to whoever wants to know, as long as the watcher lives.
-pub(crate) async fn tell(mut edits: mpsc::Receiver<Vec<Tag>>, cache: Cache, bus: Bus) {
-    while let Some(tags) = edits.recv().await {
-        cache.bump(&tags).await;
-        touched::tell(&bus, &tags);
+pub(crate) async fn tell(mut edits: mpsc::Receiver<Edit>, cache: Cache, bus: Bus) {
+    while let Some(Edit { bumped, told }) = edits.recv().await {
+        cache.bump(&bumped).await;
+        if !told.is_empty() {
+            touched::tell(&bus, &told);
+        }
     }
 }
 
@@ -67,7 +81,7 @@ pub(crate) async fn tell(mut edits: mpsc::Receiver<Vec<Tag>>, cache: Cache, bus:
 pub(crate) fn watch(
     store: &Store,
     epoch: TreeEpoch,
-    touched: mpsc::Sender<Vec<Tag>>,
+    touched: mpsc::Sender<Edit>,
     seen: Counter,
 ) -> Result<(), WorkerError> {
     let tree = TreeWatch {
@@ -85,7 +99,7 @@ struct TreeWatch {
     tree: PathBuf,
     poll: Duration,
     epoch: TreeEpoch,
-    touched: mpsc::Sender<Vec<Tag>>,
+    touched: mpsc::Sender<Edit>,
     seen: Counter,
 }
 
@@ -110,7 +124,7 @@ impl TreeWatch {
             let watcher = identity.and_then(|_| self.attach(&bell));
             // What happened while nobody watched is unknown.
             self.seen.add(1);
-            self.bump(&Gathered::everything(), &mut census);
+            self.bump(&Gathered::everything(), &Gathered::everything(), &mut census);
             match watcher {
                 Some(_watching) => self.pump(&edits, &bell, identity, &mut census),
                 None => thread::sleep(self.poll),
@@ -122,6 +136,7 @@ impl TreeWatch {
     fn pump(&self, edits: &Receiver<()>, bell: &Bell, watched: Option<Identity>, census: &mut Census) {
         let mut settle: Option<Instant> = None;
         let mut unsettled = Gathered::default();
+        let mut told = Told::default();
         while !bell.lost.load(Ordering::Acquire) && identity(&self.tree) == watched {
             let wait = settle.map_or(self.poll, |at| at.saturating_duration_since(Instant::now()).min(self.poll));
             match edits.recv_timeout(wait) {
@@ -130,13 +145,16 @@ impl TreeWatch {
                     let _ = edits.try_recv();
                     let gathered = bell.take();
                     self.seen.add(1);
-                    self.bump(&gathered, census);
+                    // Looked at before it is told: what changes afterwards is not as it was told.
+                    told.look(&gathered);
+                    self.bump(&gathered, &gathered, census);
                     unsettled.join(gathered);
                     settle = Some(Instant::now() + SETTLE);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if settle.is_some_and(|at| at <= Instant::now()) {
-                        self.bump(&std::mem::take(&mut unsettled), census);
+                        let untold = std::mem::take(&mut told).untold(&self.tree, &unsettled);
+                        self.bump(&std::mem::take(&mut unsettled), &untold, census);
                         settle = None;
                     }
                 }
@@ -146,19 +164,21 @@ impl TreeWatch {
         tracing::info!("The tree was replaced; it is watched anew.");
     }
 
-    /// First the index, then the tags: who computes under the new tags finds an index that knows of the edit.
-    fn bump(&self, gathered: &Gathered, census: &mut Census) {
+    /// First the index, then the tags: who computes under the new tags finds an index that knows of the edit. `untold` is what of it is to
+    /// be told.
+    fn bump(&self, gathered: &Gathered, untold: &Gathered, census: &mut Census) {
         if gathered.index() {
             self.epoch.bump();
         }
-        let mut tags = gathered.tags();
+        let (mut bumped, mut told) = (gathered.tags(), untold.tags());
         if gathered.is_everything() {
             census.take();
         } else if census.differs(gathered.areas()) {
-            tags.push(tags::documents());
+            bumped.push(tags::documents());
+            told.push(tags::documents());
         }
         // The admin process ends when its runtime is gone.
-        if !tags.is_empty() && self.touched.blocking_send(tags).is_err() {
+        if !bumped.is_empty() && self.touched.blocking_send(Edit { bumped, told }).is_err() {
             tracing::debug!("Edits are seen while the process ends.");
         }
     }
@@ -242,7 +262,7 @@ mod tests {
         let scoreboard = Scoreboard::create(&Plan { seats: 1, series: task_mcp_telemetry::plan(&[], &[]) }).unwrap();
         let metrics = task_mcp_telemetry::Metrics::bind(&scoreboard, &scoreboard.seat(0).unwrap(), &[], &[]).unwrap();
         let (touched, mut heard) = mpsc::channel(1);
-        touched.try_send(Vec::new()).unwrap();
+        touched.try_send(Edit::default()).unwrap();
         let tree = TreeWatch {
             tree: PathBuf::new(),
             poll: Duration::ZERO,
@@ -252,15 +272,47 @@ mod tests {
         };
         let index = TreeEpoch::new(commons.epochs());
         let mut census = Census::new(PathBuf::new());
-        let bumping = thread::spawn(move || tree.bump(&Gathered::everything(), &mut census));
+        let bumping = thread::spawn(move || tree.bump(&Gathered::everything(), &Gathered::everything(), &mut census));
         // There is no room to tell the tags yet.
         let deadline = Instant::now() + Duration::from_secs(10);
         while index.current() == 0 {
             assert!(Instant::now() < deadline, "the index waits for the tags");
             thread::yield_now();
         }
-        assert_eq!(heard.blocking_recv().unwrap(), []);
-        assert_eq!(heard.blocking_recv().unwrap(), Gathered::everything().tags());
+        assert_eq!(heard.blocking_recv().unwrap(), Edit::default());
+        let tags = || Gathered::everything().tags();
+        assert_eq!(heard.blocking_recv().unwrap(), Edit { bumped: tags(), told: tags() });
         bumping.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_edit_is_bumped_once_more_when_all_is_quiet_and_not_told_again() {
+        let commons = Commons::create().unwrap();
+        let scoreboard = Scoreboard::create(&Plan { seats: 1, series: task_mcp_telemetry::plan(&[], &[]) }).unwrap();
+        let metrics = task_mcp_telemetry::Metrics::bind(&scoreboard, &scoreboard.seat(0).unwrap(), &[], &[]).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let change = root.path().join("openspec/changes/add-x");
+        fs::create_dir_all(&change).unwrap();
+        fs::write(change.join("tasks.md"), "- [ ] 1.1 x\n").unwrap();
+        let (touched, mut heard) = edits();
+        let tree = TreeWatch {
+            tree: root.path().join("openspec"),
+            poll: Duration::from_secs(1),
+            epoch: TreeEpoch::new(commons.epochs()),
+            touched,
+            seen: metrics.tree_changes_seen,
+        };
+        thread::spawn(move || tree.run());
+        let mut next = async || tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.unwrap().unwrap();
+        assert_eq!(next().await.told, [tags::everything()], "what was before is unknown");
+        fs::write(change.join("tasks.md"), "- [x] 1.1 x\n").unwrap();
+        let mut edit = next().await;
+        let bumped = std::mem::take(&mut edit.bumped);
+        assert_eq!(edit.told, bumped);
+        // On a machine that has no time, one write may be seen as two.
+        while !edit.told.is_empty() {
+            edit = next().await;
+            assert_eq!(edit.bumped, bumped);
+        }
     }
 }

@@ -240,11 +240,12 @@ impl State {
         RateLimits::new(commons, self.0.shared.as_ref().map(|shared| shared.rates.clone()))
     }
 
-    /// Does the chores of the machine, for ever: for one process of an instance.
-    pub async fn keep_house(&self) {
+    /// Does the chores of the machine, for ever: for one process of an instance. What other instances publish is heard in this one when
+    /// `beforehand` is done with it.
+    pub async fn keep_house<Done: Future<Output = ()>>(&self, beforehand: impl Fn(Heard) -> Done) {
         let hands_on = async {
             match &self.0.shared {
-                Some(shared) => shared.machines.hand_on(&self.0.bus).await,
+                Some(shared) => shared.machines.hand_on(&self.0.bus, beforehand).await,
                 None => std::future::pending().await,
             }
         };

@@ -34,7 +34,7 @@ async fn use_all(server: &RedisServer) -> Result<(), Box<dyn std::error::Error>>
     let settings = settings(&server.url());
     let [(commons, one), (_commons, two)] = [machine(&settings), machine(&settings)];
     let keeper = two.clone();
-    tokio::spawn(async move { keeper.keep_house().await });
+    tokio::spawn(async move { keeper.keep_house(async |_| {}).await });
     connected(&one).await;
     let mut heard = two.bus().subscribe(&["t"]);
     timeout(PATIENCE, async {

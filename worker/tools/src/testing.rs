@@ -1,6 +1,7 @@
 //! What the tests of this crate share.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,15 +96,20 @@ impl Demo {
 
     /// Writes a file below `openspec/`.
     pub(crate) fn write(&self, path: &str, text: &str) {
-        let path = self.root.path().join("openspec").join(path);
+        let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
         self.epochs.bump();
     }
 
+    /// Where a file below `openspec/` lies.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join("openspec").join(path)
+    }
+
     /// Removes a folder below `openspec/`.
     pub(crate) fn remove(&self, path: &str) {
-        fs::remove_dir_all(self.root.path().join("openspec").join(path)).unwrap();
+        fs::remove_dir_all(self.path(path)).unwrap();
         self.epochs.bump();
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::outage::{Outage, QUIET};
 
-use super::{Bus, Outbox, Outgoing, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX};
+use super::{Bus, Heard, Outbox, Outgoing, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX};
 
 /// First and longest pause after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,8 +74,9 @@ impl Machines {
         }
     }
 
-    /// Hands on what other machines publish, for ever: for one process of an instance.
-    pub(crate) async fn hand_on(&self, bus: &Bus) {
+    /// Hands on what other machines publish, for ever: for one process of an instance. Each event is handed on when `beforehand` is done
+    /// with it.
+    pub(crate) async fn hand_on<Done: Future<Output = ()>>(&self, bus: &Bus, beforehand: impl Fn(Heard) -> Done) {
         let outage = Outage::default();
         // It fails only without a channel; a server that is away is looked for again and again.
         let Ok(mut subscription) = self.redis.subscribe(std::slice::from_ref(&self.channel)).await else {
@@ -92,6 +93,7 @@ impl Machines {
                 // What was published before is unknown, also the first time: others started earlier.
                 Told::Joined { .. } => {
                     is_lost = false;
+                    beforehand(Heard::Resync).await;
                     bus.resync_machine();
                 }
                 Told::Lost { reason } => {
@@ -105,9 +107,17 @@ impl Machines {
                 }
                 Told::Message { payload, .. } => match understand(&payload) {
                     Some(message) if message.origin == self.origin => {}
-                    Some(Message { topic: Some(topic), payload, .. }) => bus.deliver_machine(&topic, &payload),
-                    Some(Message { topic: None, .. }) => bus.resync_machine(),
+                    Some(Message { topic: Some(topic), payload, .. }) => {
+                        beforehand(Heard::Event { topic: topic.as_str().into(), payload: payload.as_str().into() })
+                            .await;
+                        bus.deliver_machine(&topic, &payload);
+                    }
+                    Some(Message { topic: None, .. }) => {
+                        beforehand(Heard::Resync).await;
+                        bus.resync_machine();
+                    }
                     None => {
+                        beforehand(Heard::Resync).await;
                         // Whoever writes nonsense may have meant an event.
                         bus.resync_machine();
                         if std::mem::take(&mut understands) {

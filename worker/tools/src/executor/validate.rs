@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::arguments;
 use crate::error::{ToolError, code};
+use crate::methods::{GET_PROMPT, LIST_RESOURCES, READ_RESOURCE};
 use crate::registry::Entry;
 
 /// The arguments as a value that fits the tool's schema.
@@ -26,8 +27,19 @@ pub(super) fn validated(entry: &Entry, arguments: &str) -> Result<Value, ToolErr
     let details: Vec<Value> =
         problems.iter().map(|(field, problem)| json!({ "field": field, "problem": problem })).collect();
     Err(ToolError::new(code::INVALID_INPUT, sentences.join("; "))
-        .with_hint("`tools/list` shows the tool's input schema")
+        .with_hint(hint(entry))
         .with_details(json!({ "problems": details })))
+}
+
+/// Where it stands what is taken.
+fn hint(entry: &Entry) -> &'static str {
+    match entry.name.as_str() {
+        _ if entry.is_listed => "`tools/list` shows the tool's input schema",
+        GET_PROMPT => "`prompts/list` names the prompts and their arguments, which are strings",
+        READ_RESOURCE => "`resources/list` and `resources/templates/list` name the resources",
+        LIST_RESOURCES => "pass `nextCursor` of the page before as it came, or leave `cursor` out",
+        _ => "`completion/complete` takes `ref`, `argument` and `context`",
+    }
 }
 
 /// `/a/0` as `a.0`; the whole as `arguments`.

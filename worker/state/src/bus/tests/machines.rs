@@ -1,5 +1,7 @@
 //! The bus between two machines: each has a worker and an admin process, with the supervisor's star between them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use task_mcp_test_servers::RedisServer;
@@ -16,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Machine {
     worker: Bus,
     heard: Subscription,
+    /// Events of other machines that were done with before they were handed on.
+    done: Arc<AtomicU64>,
 }
 
 impl Machine {
@@ -30,8 +34,19 @@ impl Machine {
         tokio::spawn(machines.clone().publish(elsewhere));
         star(&worker, &admin);
         star(&admin, &worker);
-        tokio::spawn(async move { machines.hand_on(&admin).await });
-        Self { worker, heard }
+        let done = Arc::new(AtomicU64::new(0));
+        let counts = Arc::clone(&done);
+        let beforehand = move |heard: Heard| {
+            let counts = Arc::clone(&counts);
+            async move {
+                tokio::task::yield_now().await;
+                if matches!(heard, Heard::Event { .. }) {
+                    counts.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        };
+        tokio::spawn(async move { machines.hand_on(&admin, beforehand).await });
+        Self { worker, heard, done }
     }
 
     async fn next(&mut self) -> Heard {
@@ -64,11 +79,15 @@ async fn every_event_is_heard_once_on_every_machine() {
     for machine in &mut machines {
         machine.resynced().await;
     }
+    let mut of_the_other = [0; 2];
     for number in 0..100 {
         let payload = number.to_string();
-        machines[usize::from(rand::random::<bool>())].worker.publish("t", &payload).unwrap();
-        for machine in &mut machines {
+        let publishes = usize::from(rand::random::<bool>());
+        of_the_other[1 - publishes] += 1;
+        machines[publishes].worker.publish("t", &payload).unwrap();
+        for (machine, expected) in machines.iter_mut().zip(of_the_other) {
             assert_eq!(machine.next().await, event("t", &payload));
+            assert_eq!(machine.done.load(Ordering::SeqCst), expected, "nothing is heard before it is done with");
         }
     }
 }

@@ -112,7 +112,11 @@ fn absent(uri: &str, error: ChangesError) -> Stop {
         | ChangesError::Archived { .. }
         | ChangesError::NoDocument { .. }
         | ChangesError::BadInput { .. }
-        | ChangesError::BadToken => not_found(uri, Some(&refusal(error))).into(),
+        | ChangesError::BadToken
+        // It is there, but is no resource as long as it is like that: nothing the server has done wrong.
+        | ChangesError::Escape { .. }
+        | ChangesError::TooLarge { .. }
+        | ChangesError::NotUtf8 { .. } => not_found(uri, Some(&refusal(error))).into(),
         other => refusal(other).into(),
     }
 }

@@ -166,8 +166,16 @@ async fn what_does_not_exist_is_told_with_its_uri_and_what_to_do() {
     let demo = Demo::new();
     demo.add_change("add-login");
     demo.write("changes/archive/2026-01-01-add-old/tasks.md", "");
+    demo.write("specs/latin/spec.md", "");
+    std::fs::write(demo.path("specs/latin/spec.md"), b"caf\xe9").unwrap();
+    demo.write("specs/link/other.md", "# elsewhere\n");
+    std::os::unix::fs::symlink("other.md", demo.path("specs/link/spec.md")).unwrap();
+    demo.write("specs/large/spec.md", &"x".repeat(2 << 20));
     let resources = Documents::new(Arc::clone(&demo.store));
     for (uri, code, said) in [
+        ("spec://latin", "EBADSHAPE_NOT_UTF8", "is not valid UTF-8"),
+        ("spec://link", "EPATH_ESCAPE", "is a symbolic link"),
+        ("spec://large", "EBADSHAPE_SIZE_EXCEEDED", "is larger than"),
         ("change://add-logn/tasks", "ENOCHANGE", "Did you mean: add-login?"),
         ("change://add-old/tasks", "EARCHIVED", "archived as"),
         ("change://add-login/design", "ENODOCUMENT", "changes/add-login/design.md does not exist"),

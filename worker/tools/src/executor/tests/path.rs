@@ -23,6 +23,25 @@ async fn arguments_that_do_not_fit_name_the_field_and_the_limit() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_is_pointed_to_the_list_of_its_kind() {
+    let (executor, _) = executor();
+    for (name, arguments, list) in [
+        ("probe.read", r#"{"n":9}"#, "`tools/list`"),
+        ("prompts/get", r#"{"name":"x","arguments":{"slug":1}}"#, "`prompts/list`"),
+        ("resources/read", r#"{"uri":1}"#, "`resources/list`"),
+        ("resources/list", r#"{"cursor":1}"#, "`nextCursor`"),
+        ("completion/complete", "{}", ""),
+    ] {
+        let hint = match executor.execute(&crate::testing::call(), name, arguments).await.outcome {
+            Err(Stop::Error(error)) => error.hint.unwrap_or_default(),
+            Err(Stop::Protocol(_)) => String::new(),
+            other => panic!("{name}: {other:?}"),
+        };
+        assert!(hint.contains(list) && (list == "`tools/list`" || !hint.contains("tool")), "{name}: {hint}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_one_error_and_tells_nothing() {
     let (executor, scoreboard) = executor();
     let error = run(&executor, "probe.read", r#"{"do":"panic"}"#).await.unwrap_err();
