@@ -445,7 +445,8 @@ fn a_message_of_a_batch_that_is_refused_leaves_the_others_their_answers() {
     with_fixture(|server| {
         let oldest = Session::open_as(server, "2025-03-26", None);
         let call = |id: u64, key: &str| {
-            let params = json!({"name": "test_counter", "arguments": {}, "_meta": {"dev.task-mcp/idempotencyKey": key}});
+            let params =
+                json!({"name": "test_counter", "arguments": {}, "_meta": {"dev.task-mcp/idempotencyKey": key}});
             json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
         };
         let batch = json!([call(1, "first"), call(2, "no key\n"), call(3, "third")]);

@@ -147,8 +147,8 @@ pub(crate) fn too_many_streams(limit: u32) -> RpcError {
 mod tests {
     use serde_json::Value;
 
-    use task_mcp_mcp::SUBSCRIPTION_ID;
     use super::*;
+    use task_mcp_mcp::SUBSCRIPTION_ID;
 
     #[test]
     fn what_is_named_twice_counts_once_and_too_much_is_refused_by_name() {

@@ -6,10 +6,7 @@
 
 use actix_web::web::Bytes;
 use serde_json::json;
-use task_mcp_mcp::{Reply, RequestId, RpcError};
-
-/// JSON-RPC code of a request that is one too many; of those an implementation may define (JSON-RPC 2.0, section 5.1).
-const TOO_MANY: i32 = -32_000;
+use task_mcp_mcp::{Reply, RequestId, RpcError, code};
 
 /// The answers so far.
 #[derive(Debug)]
@@ -40,7 +37,7 @@ impl Answers {
                 "the answers of the batch have {limit} bytes already (limits.response_bytes), so this request was not run; send it \
                  again, in another batch or alone"
             );
-            let error = RpcError::new(TOO_MANY, text).with_data(json!({ "limit": limit }));
+            let error = RpcError::new(code::LIMITED, text).with_data(json!({ "limit": limit }));
             self.list.push(Reply::error(Some(id), &error).body);
         }
         has_room

@@ -97,9 +97,7 @@ impl Refusal {
             }
         }
         match form {
-            Form::JsonRpc => {
-                response.body(Reply::error(None, &self.to_rpc()).body)
-            }
+            Form::JsonRpc => response.body(Reply::error(None, &self.to_rpc()).body),
             Form::Plain => {
                 let id = request_id(request);
                 response.insert_header((REQUEST_ID, id.clone()));
