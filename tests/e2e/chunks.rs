@@ -1,11 +1,11 @@
 //! Results that are told while they are made, in every dialect, and what a client that reads slowly costs.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, thread, time::Duration};
 
 use serde_json::{Value, json};
 use task_mcp_bench::Request;
 
-use crate::support::{Events, META, Server, Tree, eventually, modern_call, sized};
+use crate::support::{Events, META, Server, Session, Tree, eventually, modern_call, sized};
 
 /// Bytes of a text that is larger than what any buffer on the way holds.
 const LARGE: u64 = 1_000_000;
@@ -168,6 +168,107 @@ fn a_slow_reader_of_a_large_result_costs_no_memory() {
     assert!(grown < 24 << 20, "the worker grew by {} MiB", grown >> 20);
 }
 
+/// A call in a session; with a token its pieces come as progress.
+fn in_session(session: &Session<'_>, id: &str, token: Option<&str>, arguments: &Value) -> Request {
+    let mut params = json!({"name": "test_stream", "arguments": arguments});
+    if let Some(token) = token {
+        params["_meta"] = json!({"progressToken": token});
+    }
+    session.request(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string())
+}
+
+fn running(server: &Server, count: f64) {
+    eventually(Duration::from_secs(10), &format!("{count} calls run"), || {
+        (server.try_metrics()?.sum("task_mcp_tool_calls_running", &[("tool", "test_stream")]) == count).then_some(())
+    });
+}
+
+#[test]
+fn a_session_gets_its_pieces_as_fast_as_it_reads_and_nothing_is_held_for_it() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().set("server.workers", 1).start();
+    let session = Session::open(&server, None);
+    let bytes: u64 = sized(60, 200) << 20;
+    let arguments = |bytes: u64| json!({"bytes": bytes, "chunk_bytes": 64 << 10});
+    // The first call takes what a worker needs at all.
+    server.send(&in_session(&session, "a", Some("p"), &arguments(1 << 20)));
+    let (before, kept) = (resident_bytes(&server), disk_bytes(&server));
+    let mut reader = Events::open(&server, &in_session(&session, "b", Some("p"), &arguments(bytes)));
+    thread::sleep(Duration::from_secs(2));
+    let grown = resident_bytes(&server).saturating_sub(before);
+    assert!(grown < 16 << 20, "the worker grew by {} MiB while nobody read", grown >> 20);
+    let (mut read, mut most) = (0_u64, 0);
+    loop {
+        let some = reader.read_some() as u64;
+        if some == 0 {
+            break;
+        }
+        if (read + some) >> 22 != read >> 22 {
+            most = most.max(resident_bytes(&server).saturating_sub(before));
+        }
+        read += some;
+    }
+    assert!(read >= bytes, "all of it arrived: {read}");
+    assert!(most < 24 << 20, "the worker grew by {} MiB", most >> 20);
+    let kept = disk_bytes(&server).saturating_sub(kept);
+    assert!(kept < 8 << 20, "{} MiB are kept of what nobody can fetch", kept >> 20);
+    assert_eq!(server.metrics().sum("task_mcp_streams_cut_total", &[]), 0.0);
+}
+
+#[test]
+fn a_session_that_leaves_its_pieces_ends_the_call_and_is_told_so() {
+    let tree = Tree::new();
+    let server = server(&tree);
+    let session = Session::open(&server, None);
+    let arguments = json!({"bytes": 1 << 30, "chunk_bytes": 64 << 10});
+    for token in [Some("p"), None] {
+        let mut reader = Events::open(&server, &in_session(&session, "a", token, &arguments));
+        let priming = token.map(|_| reader.next().unwrap().id.unwrap());
+        running(&server, 1.0);
+        drop(reader);
+        running(&server, 0.0);
+        if let Some(last) = priming {
+            let again = Request::new("GET", "/mcp")
+                .header("Accept", "text/event-stream")
+                .header("Mcp-Session-Id", session.id().unwrap())
+                .header("Last-Event-ID", &last);
+            let told = Events::open(&server, &again).rest();
+            assert_eq!(told.len(), 1, "no piece is kept");
+            assert_eq!((&told[0]["id"], told[0]["error"]["code"].as_i64()), (&json!("a"), Some(-32603)));
+        }
+    }
+}
+
+#[test]
+fn who_cancels_a_result_that_is_being_written_ends_it_whether_he_reads_or_not() {
+    let tree = Tree::new();
+    let server = server(&tree);
+    let session = Session::open(&server, None);
+    let arguments = json!({"bytes": 1 << 30, "chunk_bytes": 64 << 10});
+    for (token, accept) in [
+        (None, "application/json, text/event-stream"),
+        (None, "application/json"),
+        (Some("p"), "application/json, text/event-stream"),
+    ] {
+        let request = in_session(&session, "c", token, &arguments).header("Accept", accept);
+        let mut reader = Events::open(&server, &request);
+        assert!(reader.read_some() > 0);
+        running(&server, 1.0);
+        for (id, count) in [("other", 1.0), ("c", 0.0)] {
+            let params = json!({"requestId": id});
+            let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+            assert_eq!(server.send(&session.request(&body.to_string())).status, 202);
+            thread::sleep(Duration::from_millis(100));
+            running(&server, count);
+        }
+        let mut read = 0;
+        while let some @ 1.. = reader.read_some() {
+            read += some;
+        }
+        assert!(read < 1 << 29, "{accept}: the rest never came");
+    }
+}
+
 #[test]
 fn a_reader_that_leaves_ends_the_call() {
     let tree = Tree::new();
@@ -178,15 +279,9 @@ fn a_reader_that_leaves_ends_the_call() {
         Events::open(&server, &plain("/sse", "test_stream", arguments)),
     ];
     readers.iter_mut().for_each(|reader| assert!(reader.read_some() > 0));
-    let running = |count: f64| {
-        eventually(Duration::from_secs(10), &format!("{count} calls run"), || {
-            (server.try_metrics()?.sum("task_mcp_tool_calls_running", &[("tool", "test_stream")]) == count)
-                .then_some(())
-        });
-    };
-    running(2.0);
+    running(&server, 2.0);
     readers.clear();
-    running(0.0);
+    running(&server, 0.0);
 }
 
 /// Resident memory of the one worker (proc_pid_status(5), `VmRSS`).
@@ -195,4 +290,21 @@ fn resident_bytes(server: &Server) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
+}
+
+/// What the state of the server takes on disk, in bytes.
+fn disk_bytes(server: &Server) -> u64 {
+    let mut folders = vec![server.folder().join("state")];
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(data) if data.is_dir() => folders.push(entry.path()),
+                // Its files have holes: blocks of 512 bytes are what they take (stat(2), `st_blocks`).
+                Ok(data) => bytes += data.blocks() << 9,
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
 }

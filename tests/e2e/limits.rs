@@ -493,7 +493,9 @@ fn a_silent_stream_ends_and_one_with_heartbeats_or_a_call_that_waits_does_not() 
     };
     let mut silent = open(&plain("/mcp", "test_sleep", &json!({"ms": 60_000})));
     let mut beating = open(&plain("/sse", "test_sleep", &json!({"ms": 2_500})));
-    let mut waiting = open(&modern_call("test_sleep", json!({"ms": 2_500})));
+    // Who takes no events is told nothing until the answer.
+    let waiting = modern_call("test_sleep", json!({"ms": 2_500})).header("Accept", "application/json");
+    let mut waiting = open(&waiting);
     let mut idle = fill(&server, ONE, 1);
     let started = Instant::now();
     let (text, _) = silent.read_out();

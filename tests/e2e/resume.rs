@@ -167,6 +167,89 @@ fn a_request_that_is_cancelled_at_any_worker_ends_without_an_answer() {
 }
 
 #[test]
+fn a_message_of_a_batch_is_cancelled_while_it_is_served_and_before() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root()).fixture().set("server.workers", 2).start();
+    let session = Session::open_as(&server, "2025-03-26", None);
+    let sleep = |id: &str| {
+        let params = json!({"name": "test_sleep", "arguments": {"ms": 60_000}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+    };
+    let ping = |id: &str| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    let cancel = |id: &str| {
+        let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+        assert_eq!(server.send(&session.request(&body.to_string())).status, 202);
+    };
+    let running = || {
+        eventually(Duration::from_secs(10), "the batch is served", || {
+            (server.try_metrics()?.sum("task_mcp_tool_calls_running", &[("tool", "test_sleep")]) == 1.0).then_some(())
+        });
+    };
+    for (batch, answered) in [
+        (json!([ping("a"), sleep("b"), sleep("c"), ping("d")]), vec!["a", "d"]),
+        (json!([sleep("b"), sleep("c")]), vec![]),
+    ] {
+        let request = session.request(&batch.to_string());
+        let answer = thread::scope(|scope| {
+            let answer = scope.spawn(|| server.send(&request));
+            running();
+            ["c", "b"].into_iter().for_each(cancel);
+            answer.join().unwrap()
+        });
+        assert_eq!(answer.status, if answered.is_empty() { 202 } else { 200 });
+        let list: Vec<Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+        assert_eq!(list.iter().filter_map(|one| one["id"].as_str()).collect::<Vec<_>>(), answered);
+    }
+}
+
+#[test]
+fn only_so_many_calls_of_a_principal_go_on_without_a_connection() {
+    let tree = Tree::new();
+    let server =
+        Server::build(tree.root()).fixture().set("server.workers", 1).set("limits.streams_per_principal", 2).start();
+    let session = Session::open(&server, None);
+    let running = |count: f64| {
+        eventually(Duration::from_secs(10), &format!("{count} calls run"), || {
+            (server.try_metrics()?.sum("task_mcp_tool_calls_running", &[("tool", "test_tell")]) == count).then_some(())
+        });
+    };
+    let open = |id: u32| Events::open(&server, &call(&session, &json!(id), json!({"count": 1, "last_ms": 60_000})));
+    let mut streams: Vec<Events> = (0..3).map(open).collect();
+    let last: Vec<String> = streams.iter_mut().map(|stream| stream.next().unwrap().id.unwrap()).collect();
+    running(3.0);
+    streams.truncate(1);
+    thread::sleep(Duration::from_millis(300));
+    running(3.0);
+    streams.clear();
+    running(2.0);
+    let told = fetch(&server, &session, &last[0]);
+    let error = message(told.last().unwrap());
+    assert!(error["error"]["message"].as_str().unwrap().contains("limits.streams_per_principal"), "{error}");
+    // One that ends makes room.
+    let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}});
+    assert_eq!(server.send(&of(&session, Request::post_json("/mcp", body.to_string()))).status, 202);
+    running(1.0);
+    drop(open(4));
+    thread::sleep(Duration::from_millis(300));
+    running(2.0);
+}
+
+#[test]
+fn of_a_large_stream_the_last_is_kept() {
+    let tree = Tree::new();
+    let server = server(&tree, 1);
+    let session = Session::open(&server, None);
+    let mut events =
+        Events::open(&server, &call(&session, &json!(1), json!({"count": 20, "bytes": 500_000, "ms": 20})));
+    let first = events.next().unwrap().id.unwrap();
+    let told = events.rest();
+    assert_eq!(told.len(), 21);
+    let again = fetch(&server, &session, &first);
+    assert!((8..=9).contains(&again.len()), "4 MiB of 10: {} events", again.len());
+    assert_eq!(message(again.last().unwrap()), told[20], "the answer is the last that goes");
+}
+
+#[test]
 fn a_stream_says_what_its_session_wants_to_hear() {
     let tree = Tree::new();
     let server = server(&tree, 2);

@@ -187,6 +187,69 @@ fn who_reads_too_slowly_is_cut_and_nobody_else_notices() {
 }
 
 #[test]
+fn a_message_or_an_answer_that_is_larger_than_what_may_wait_reaches_who_reads() {
+    let tree = Tree::new();
+    let server = Server::build(tree.root())
+        .fixture()
+        .set("server.workers", 1)
+        .set("server.heartbeat_ms", 200)
+        .set("limits.stream_buffer_bytes", 65_536)
+        .start();
+    let session = Session::open(&server, None);
+    let call = |params: Value| {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        Events::open(&server, &session.request(&body.to_string()))
+    };
+    for round in 0..5 {
+        let arguments = json!({"key": format!("k{round}"), "bytes": 500_000, "ms": 400});
+        let mut events = call(json!({"name": "test_write", "arguments": arguments}));
+        let told = events.rest();
+        let padding = told.last().unwrap()["result"]["structuredContent"]["padding"].as_str().unwrap().len();
+        assert_eq!((told.len(), padding), (1, 500_000));
+        let arguments = json!({"count": 5, "bytes": 200_000, "ms": 100});
+        let mut events = call(json!({"name": "test_tell", "arguments": arguments, "_meta": {"progressToken": round}}));
+        assert_eq!(events.rest().len(), 6, "each message, and the answer");
+    }
+    assert_eq!(server.metrics().sum("task_mcp_streams_cut_total", &[]), 0.0);
+}
+
+#[test]
+fn whoever_ends_a_session_ends_what_it_waits_for_but_no_write() {
+    let tree = Tree::new();
+    let server = server(&tree, 2);
+    let running = |tool: &str, count: f64| {
+        eventually(Duration::from_secs(10), &format!("{count} calls of {tool} run"), || {
+            (server.try_metrics()?.sum("task_mcp_tool_calls_running", &[("tool", tool)]) == count).then_some(())
+        });
+    };
+    let session = Session::open(&server, None);
+    let call = |tool: &str, arguments: Value| {
+        let params = json!({"name": tool, "arguments": arguments});
+        session.request(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string())
+    };
+    let mut reading = Events::open(&server, &call("test_tell", json!({"last_ms": 60_000})));
+    let mut writing = Events::open(&server, &call("test_sleep_write", json!({"ms": 3_000})));
+    let mut pieces = Events::open(&server, &call("test_stream", json!({"bytes": 1 << 30, "chunk_bytes": 65_536})));
+    let waiting = call("test_sleep", json!({"ms": 60_000})).header("Accept", "application/json");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.send(&waiting).status);
+        for tool in ["test_tell", "test_sleep_write", "test_stream", "test_sleep"] {
+            running(tool, 1.0);
+        }
+        let delete = Request::new("DELETE", "/mcp").header("Mcp-Session-Id", session.id().unwrap());
+        assert_eq!(server.send(&delete).status, 204);
+        assert_eq!(waiting.join().unwrap(), 404, "its session is gone");
+    });
+    assert_eq!(writing.rest(), Vec::<Value>::new());
+    running("test_sleep_write", 1.0);
+    assert_eq!(reading.rest(), Vec::<Value>::new());
+    while pieces.read_some() > 0 {}
+    for tool in ["test_tell", "test_stream", "test_sleep", "test_sleep_write"] {
+        running(tool, 0.0);
+    }
+}
+
+#[test]
 fn a_drain_ends_every_stream_with_its_last_word_and_waits_for_none() {
     let tree = Tree::new();
     let server = server(&tree, 2);
