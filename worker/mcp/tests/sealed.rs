@@ -73,6 +73,21 @@ fn a_session_comes_back_as_it_was_and_its_id_is_visible_ascii_whatever_the_clien
 }
 
 #[test]
+fn there_is_one_text_for_what_was_sealed() {
+    let ring = ring(&["a"]);
+    // Of all remainders a base64 text may end with.
+    for extra in 0..3 {
+        let text = ring.seal_session(&SealedSession { client_name: "x".repeat(extra), ..session() }).unwrap();
+        assert!(opens(&ring, text.as_bytes()));
+        let (head, last) = text.split_at(text.len() - 1);
+        for other in (0x21..=0x7e_u8).map(char::from).filter(|other| *other != last.chars().next().unwrap()) {
+            assert!(!opens(&ring, format!("{head}{other}").as_bytes()), "{last} and {other}");
+        }
+        assert!(!opens(&ring, format!("{text}=").as_bytes()) && !opens(&ring, format!("{text}==").as_bytes()));
+    }
+}
+
+#[test]
 fn a_session_is_its_principals_alone_and_ends() {
     let ring = ring(&["a"]);
     let text = ring.seal_session(&session()).unwrap();
