@@ -12,7 +12,7 @@
 //! - `stop`: why a call ends without a result; `answers`: whether a client's answer is one to what it was asked
 //! - `offers`: prompts, resources, completions; `methods`: the methods of the protocol over them, as tools no list shows
 //! - `touched`: what writes have touched, told to those who watch resources
-//! - `slots`: how many calls of one tool run, and how much is not finished
+//! - `slots`: how many calls of one tool run, the places they leave to others while they ask, and how much is not finished
 //! - `pool`: bounded threads for work that blocks or computes
 //! - `builtin`: tools, resources, prompts and completions over OpenSpec changes
 //!

@@ -93,34 +93,28 @@ pub(crate) async fn keep(app: Data<App>) {
                 Heard::Resync => look_at = Instant::now(),
             },
             () = sleep_until(look_at) => {
-                look_at = Instant::now() + LOOK;
-                after = look_at_all(&app, &after).await.unwrap_or_default();
+                // Each in a rhythm of its own, so that workers that were started together do not all look at the same moment.
+                let own = Duration::from_millis(u64::from(std::process::id()) % 16 * 25);
+                look_at = Instant::now() + LOOK - own;
+                after = look_at_all(&app, &after).await;
             }
         }
     }
 }
 
-/// Looks at the next tasks of the list; where the next look goes on.
-async fn look_at_all(app: &Data<App>, after: &str) -> Result<String, StateError> {
+/// Looks at the next tasks of the list; where the next look goes on. What cannot be looked at now does not keep the others from it.
+async fn look_at_all(app: &Data<App>, after: &str) -> String {
     let tasks = app.state.tasks();
-    let alive = tasks.alive(after, LOOK_TASKS).await?;
-    for Alive { owner, id, .. } in &without_worker(app, &alive).await? {
-        match look(app, owner, id).await? {
-            Some(task) if !task.status.is_final() => {}
+    // The same place is tried again.
+    let Ok(alive) = tasks.alive(after, LOOK_TASKS).await else { return after.to_owned() };
+    for Alive { owner, id, .. } in &tasks.without_runner(&alive).await {
+        match look(app, owner, id).await {
+            Err(_) => {}
+            Ok(Some(task)) if !task.status.is_final() => {}
             // Its own record has ended, and this one was left behind.
-            _ => tasks.settle(owner, id).await,
+            Ok(_) => tasks.settle(owner, id).await,
         }
     }
     let is_last = alive.len() < LOOK_TASKS;
-    Ok(alive.last().filter(|_| !is_last).map(|last| last.place.clone()).unwrap_or_default())
-}
-
-async fn without_worker(app: &Data<App>, alive: &[Alive]) -> Result<Vec<Alive>, StateError> {
-    let mut found = Vec::new();
-    for one in alive {
-        if !app.state.tasks().seems_run(one).await? {
-            found.push(one.clone());
-        }
-    }
-    Ok(found)
+    alive.last().filter(|_| !is_last).map(|last| last.place.clone()).unwrap_or_default()
 }

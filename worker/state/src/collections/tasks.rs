@@ -1,6 +1,7 @@
 //! Tasks: work that outlives its request, so that any worker tells how it stands. Beside each one that has not ended lies a small
 //! record that says who runs it: by these, tasks are counted, and those whose process died are found.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -214,12 +215,31 @@ impl Tasks {
         self.runner.lives(&task.runner, &task.id).await
     }
 
-    /// The same of one in the list: one that is run may be said not to be, if another process has just taken it.
-    ///
-    /// # Errors
-    /// As [`Tasks::is_run`].
-    pub async fn seems_run(&self, alive: &Alive) -> Result<bool, StateError> {
-        self.runner.lives(alive.runner(), &alive.id).await
+    /// Those in the list that no process runs, as far as that can be found out now. One that is run may be among them, if another
+    /// process has just taken it. Each process is looked for once, however many tasks it runs.
+    pub async fn without_runner(&self, alive: &[Alive]) -> Vec<Alive> {
+        let (mut others, mut without) = (HashMap::new(), Vec::new());
+        let me = self.runner.full_name();
+        for one in alive {
+            let runner = one.runner();
+            let known = others.get(runner).copied();
+            let lives = match known {
+                Some(lives) => lives,
+                None => {
+                    // What cannot be found out is found out at a later look.
+                    let lives = self.runner.lives(runner, &one.id).await.unwrap_or(true);
+                    // Of itself it knows which tasks it runs, at no cost.
+                    if runner != me {
+                        others.insert(runner, lives);
+                    }
+                    lives
+                }
+            };
+            if !lives {
+                without.push(one.clone());
+            }
+        }
+        without
     }
 
     /// Up to `limit` tasks of all owners that have not ended, after that place of the list (empty: its beginning).

@@ -215,11 +215,13 @@ async fn a_task_without_its_process_is_found_and_taken_once(pair: Pair) {
     let alive = two.tasks().alive("", 9).await.unwrap().pop().unwrap();
     assert_eq!((alive.owner.as_str(), &alive.id), ("alice", &task.id));
     for state in &pair.states {
-        assert!(state.tasks().is_run(&task).await.unwrap() && state.tasks().seems_run(&alive).await.unwrap());
+        assert!(state.tasks().is_run(&task).await.unwrap());
+        assert_eq!(state.tasks().without_runner(std::slice::from_ref(&alive)).await, []);
     }
     assert!(one.tasks().is_mine(&task) && !two.tasks().is_mine(&task));
     drop(running);
     assert!(!one.tasks().is_run(&task).await.unwrap(), "its process says that it does not run it");
+    assert_eq!(one.tasks().without_runner(std::slice::from_ref(&alive)).await, [alive]);
     let Transition::Made(left) = one.tasks().hand_over("alice", &task, json!({})).await.unwrap() else { panic!() };
     assert!(!two.tasks().is_run(&left).await.unwrap());
     let claims = pair.states.clone().map(|state| {
