@@ -1,5 +1,6 @@
 //! Streams of legacy requests that broke: their calls go on, and what was said is fetched again, from any worker.
 
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    thread,
     time::{Duration, Instant},
 };
 
