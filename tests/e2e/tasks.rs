@@ -356,7 +356,35 @@ fn a_task_that_is_given_up_stops_and_a_write_that_has_begun_does_not() {
     eventually(PATIENCE, "it runs", || (shared.runs("test_task_write", "x") == 1).then_some(()));
     cancel(&server, &id);
     kill_workers(&server, 2);
-    wait_within(LOOKED_AFTER, &server, &id, "cancelled");
+    // Nor is it said to have done nothing.
+    let failed = wait_within(LOOKED_AFTER, &server, &id, "failed");
+    assert_eq!(failed["error"]["code"], -32603);
+    assert!(failed["statusMessage"].as_str().is_some_and(|text| text.contains("look what was done")), "{failed}");
+    assert_eq!(shared.runs("test_task_write", "x"), 1);
+}
+
+#[test]
+fn a_task_whose_result_finds_no_room_fails_and_says_so_and_the_server_stops_in_time() {
+    let shared = Shared::new();
+    let server = shared.instance(1).set("state.max_bytes", 4_000_000).start();
+    let arguments = |number| json!({ "key": format!("k{number}"), "ms": 500, "bytes": 900_000 });
+    let ids: Vec<String> = (0..8).map(|number| create(&server, "test_task", arguments(number))).collect();
+    let ended = |id: &String| {
+        eventually(PATIENCE, "it ends", || {
+            let task = get(&server, id);
+            (task["status"] != "working").then_some(task)
+        })
+    };
+    let ends: Vec<Value> = ids.iter().map(ended).collect();
+    let failed: Vec<&Value> = ends.iter().filter(|task| task["status"] == "failed").collect();
+    assert!(!failed.is_empty() && failed.len() < ids.len(), "some found room: {ends:?}");
+    for task in failed {
+        assert_eq!(task["error"]["code"], -32603);
+        assert!(task["error"]["message"].as_str().is_some_and(|text| text.contains("state.max_bytes")), "{task}");
+    }
+    // No run is left to wait for.
+    server.terminate();
+    server.wait_exit(Duration::from_secs(10));
 }
 
 #[test]

@@ -57,6 +57,7 @@ async fn resume(
     // Before it is claimed: from then on others ask whether it is run.
     let running = tasks.run(&task.id).await?;
     work.deaths += u32::from(!is_handed_over);
+    work.has_begun &= !is_handed_over;
     let claimed = tasks.claim(owner, task, work.to_json()).await?;
     if let Transition::Made(task) = &claimed {
         app.metrics.mcp.task(TaskOutcome::Resumed);

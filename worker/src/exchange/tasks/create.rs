@@ -41,6 +41,7 @@ pub(crate) async fn create(
         caller: Caller::of(client),
         resumes: app.executor.resumes(&invocation.name),
         deaths: 0,
+        has_begun: false,
         is_given_up: false,
         message: None,
         asked: Vec::new(),

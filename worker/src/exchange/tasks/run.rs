@@ -3,7 +3,8 @@
 //! A run ends early when its client gives the task up, when it is not its own any more, or when its worker leaves. What only reads,
 //! has not begun, or waits for its client is dropped then. A write that has begun goes on: it is told that it is given up
 //! ([`Call::cancelled`](task_mcp_tools::Call::cancelled), its questions fail), and its task ends with what it came to, or as cancelled
-//! if it says that nothing was done.
+//! if it says that nothing was done. That a write begins is kept before it does, so that one whose worker dies is never said to be
+//! cancelled.
 //!
 //! Nothing runs while a task waits for its client, so a worker that leaves does not wait for it: another worker takes it over, or, if it
 //! cannot be run again, it fails.
@@ -55,20 +56,28 @@ pub(super) fn spawn(app: &Data<App>, owner: &str, task: Task, work: Work, runnin
 }
 
 async fn run(app: &App, owner: &str, task: &Task, work: &Work, turn: &Turn) -> End {
+    let is_read_only = app.executor.is_read_only(&work.tool);
     let context = Arc::new(TaskContext::new(&app.state, &app.metrics.mcp, owner, task, work, turn));
     let call = Call::new(work.caller.principal())
         .with_idempotency(work.caller.idempotency())
         .with_context(Arc::clone(&context) as _);
     let mut watcher = Watcher::new(&app.state, owner, &task.id, &context, app.tasks.leaves());
-    let mut execution = Box::pin(app.executor.execute_task(&call, turn, &work.arguments));
+    let mut execution = Box::pin(async {
+        turn.take().await;
+        if !is_read_only && let Err(error) = note_begin(app, owner, &task.id).await {
+            return Err(Stop::Protocol(error)).into();
+        }
+        app.executor.execute_task(&call, turn, &work.arguments).await
+    });
     let (mut is_given_up, mut is_stopped, mut left) = (false, false, Leave::Stay);
+    let given_up = || if work.has_begun { End::Failed(died()) } else { End::Cancelled };
     loop {
         let news = tokio::select! {
             biased;
             Answer { outcome, .. } = &mut execution => {
                 return match outcome {
                     Err(stop) if is_stopped && app.executor.did_nothing(turn, &stop) => stopped(),
-                    Err(stop) if is_given_up && app.executor.did_nothing(turn, &stop) => End::Cancelled,
+                    Err(stop) if is_given_up && app.executor.did_nothing(turn, &stop) => given_up(),
                     outcome => ended(outcome),
                 };
             }
@@ -76,13 +85,13 @@ async fn run(app: &App, owner: &str, task: &Task, work: &Work, turn: &Turn) -> E
             // Of one that asks while its worker leaves.
             () = context.begins_to_wait(), if left != Leave::Stay && !is_stopped => News::Leaves(left),
         };
-        let can_be_dropped = app.executor.is_read_only(&work.tool) || !turn.has_begun();
+        let can_be_dropped = is_read_only || !turn.has_begun();
         match news {
             News::GivenUp => {
                 context.give_up();
                 is_given_up = true;
                 if can_be_dropped {
-                    return End::Cancelled;
+                    return given_up();
                 }
             }
             News::Lost => {
@@ -116,6 +125,39 @@ async fn run(app: &App, owner: &str, task: &Task, work: &Work, turn: &Turn) -> E
 /// What becomes of a task that waits for its client when its worker leaves.
 fn stopped() -> End {
     End::Failed(RpcError::internal("the server stopped while the task waited for its client; call again"))
+}
+
+/// Keeps that a write begins, before it does: should its worker die, others know that something may have been done. It does not return
+/// if nobody waits for the run any more, of which the watcher hears.
+///
+/// # Errors
+/// It cannot be kept; nothing was done.
+async fn note_begin(app: &App, owner: &str, id: &str) -> Result<(), RpcError> {
+    let (mut pause, tasks) = (RETRY, app.state.tasks());
+    loop {
+        let noted = change(tasks, owner, id, |task, work| {
+            if task.status.is_final() || work.is_given_up || !tasks.is_mine(task) {
+                return Step::Keep(false);
+            }
+            if work.has_begun {
+                return Step::Keep(true);
+            }
+            work.has_begun = true;
+            Step::Put(task.status, true)
+        });
+        match noted.await {
+            Ok(Some(true)) => return Ok(()),
+            Ok(_) => std::future::pending().await,
+            Err(StateError::Full { .. }) => {
+                return Err(RpcError::internal("the state is full (state.max_bytes); nothing was done"));
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, task = id, "That a task begins could not be kept; it is tried again.");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+    }
 }
 
 /// What becomes of a task that is still running when its worker ends.
@@ -153,7 +195,7 @@ fn json(result: &CallResult) -> Value {
 
 /// Keeps what a run came to. As long as the state cannot be used, it is tried again: the task is said to be alive meanwhile.
 async fn finish(app: &App, owner: &str, id: &str, mut end: End) {
-    let (mut pause, tasks) = (RETRY, app.state.tasks());
+    let (mut pause, mut has_shrunk, tasks) = (RETRY, false, app.state.tasks());
     loop {
         let kept = match &end {
             End::Dropped => return,
@@ -171,12 +213,31 @@ async fn finish(app: &App, owner: &str, id: &str, mut end: End) {
                     .with_hint("what the tool was to write is written; ask for less");
                 end = End::Completed(json(&error.to_result()));
             }
+            // What is smaller than the record may find room; until it does, it is tried again.
+            Err(StateError::Full { .. }) if !has_shrunk => {
+                has_shrunk = true;
+                tracing::warn!(
+                    task = id,
+                    "What a task came to could not be kept: the state is full (state.max_bytes)."
+                );
+                end = shrunk(end);
+            }
             Err(error) => {
                 tracing::debug!(error = %error, task = id, "The end of a task could not be kept; it is tried again.");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }
+    }
+}
+
+/// What is kept of an end for which the state has no room.
+fn shrunk(end: End) -> End {
+    match end {
+        End::Completed(_) | End::Failed(_) => End::Failed(RpcError::internal(
+            "the result could not be kept: the state is full (state.max_bytes); look what was done before you call again",
+        )),
+        End::Cancelled | End::HandedOver | End::Dropped => end,
     }
 }
 
@@ -233,20 +294,25 @@ async fn hand_over(app: &App, owner: &str, id: &str) -> Result<(), StateError> {
     Ok(())
 }
 
+/// The end of a task that nobody runs. One that was handed over had done nothing, or may be run again.
+fn orphaned(work: &Work, is_handed_over: bool) -> End {
+    match work.is_given_up {
+        true if is_handed_over || !work.has_begun => End::Cancelled,
+        false if is_handed_over => End::Failed(RpcError::internal("the server stopped before the task was done")),
+        _ => End::Failed(died()),
+    }
+}
+
+fn died() -> RpcError {
+    RpcError::internal("the worker that ran the task died; look what was done before you call again")
+}
+
 /// Ends a task that nobody runs; whether this did it.
 ///
 /// # Errors
 /// It cannot be kept.
 pub(super) async fn end_orphan(app: &App, owner: &str, task: &Task, mut work: Work) -> Result<Transition, StateError> {
-    let end = match work.is_given_up {
-        true => End::Cancelled,
-        false if app.state.tasks().is_handed_over(task) => {
-            End::Failed(RpcError::internal("the server stopped before the task was done"))
-        }
-        false => End::Failed(RpcError::internal(
-            "the worker that ran the task died; look what was done before you call again",
-        )),
-    };
+    let end = orphaned(&work, app.state.tasks().is_handed_over(task));
     let (status, outcome) = apply(&end, &mut work);
     let made = app.state.tasks().change(owner, task, status, work.to_json()).await?;
     if matches!(made, Transition::Made(_)) {

@@ -26,6 +26,9 @@ pub(super) struct Work {
     pub(super) resumes: bool,
     /// Workers that died over it.
     pub(super) deaths: u32,
+    /// A run of it that writes has begun, so that something may have been done.
+    #[serde(default)]
+    pub(super) has_begun: bool,
     /// Its client has given it up.
     pub(super) is_given_up: bool,
     /// What its client is told of how it stands.

@@ -19,6 +19,7 @@ fn work() -> Work {
         },
         resumes: true,
         deaths: 0,
+        has_begun: false,
         is_given_up: false,
         message: None,
         asked: Vec::new(),
