@@ -164,7 +164,7 @@ fn who_reads_too_slowly_is_cut_and_nobody_else_notices() {
         Server::build(tree.root()).fixture().set("server.workers", 1).set("limits.stream_buffer_bytes", 65_536).start();
     let mut reader = listen(&server, 1, json!({"toolsListChanged": true}));
     let params = json!({
-        "name": "test_tell", "arguments": {"count": 2_000, "bytes": 10_000},
+        "name": "test_tell", "arguments": {"count": 20_000, "bytes": 50_000},
         "_meta": {
             "progressToken": 1,
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
