@@ -174,7 +174,11 @@ impl Connection {
             client = client.in_session(session);
         }
         client.idempotency = idempotency;
-        client.mailbox = place.as_ref().map(|place| Arc::new(PlacedMailbox::new(&self.mailbox, place)) as _);
+        client.mailbox = Some(match &place {
+            Some(place) => Arc::new(PlacedMailbox::new(&self.mailbox, place)),
+            // What needs no place asks nothing.
+            None => Arc::clone(&self.mailbox) as _,
+        });
 
         let limits = self.app.live.load().limits;
         let (outlet, mut emissions) = Outlet::open(Terms {
